@@ -1,0 +1,28 @@
+package deps
+
+import (
+	_ "github.com/cespare/xxhash/v2"
+	_ "github.com/go-logr/logr"
+	_ "github.com/google/btree"
+	_ "github.com/hashicorp/memberlist"
+	_ "github.com/mdlayher/arp"
+	_ "github.com/mdlayher/ethernet"
+	_ "github.com/mdlayher/ndp"
+	_ "github.com/mdlayher/packet"
+	_ "github.com/onsi/gomega"
+	_ "github.com/prometheus/client_golang/prometheus"
+	_ "github.com/spf13/cobra"
+	_ "github.com/vishvananda/netlink"
+	_ "github.com/vishvananda/netns"
+	_ "go.uber.org/goleak"
+	_ "go.uber.org/zap"
+	_ "go4.org/netipx"
+	_ "golang.org/x/net/bpf"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/time/rate"
+	_ "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	_ "k8s.io/client-go/kubernetes"
+	_ "sigs.k8s.io/controller-runtime"
+	_ "sigs.k8s.io/controller-runtime/pkg/envtest"
+	_ "sigs.k8s.io/yaml"
+)
