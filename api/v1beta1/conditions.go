@@ -1,0 +1,102 @@
+package v1beta1
+
+// Condition types on Services.
+const (
+	// ConditionAddressAssigned is True when the Service has every address that its spec asks for.
+	ConditionAddressAssigned = "fairlead.io/AddressAssigned"
+	// ConditionAnnounced is True when at least one node announces each of the Service's addresses.
+	ConditionAnnounced = "fairlead.io/Announced"
+)
+
+// Reasons of ConditionAddressAssigned.
+const (
+	// ReasonAssigned: all addresses that were asked for are assigned.
+	ReasonAssigned = "Assigned"
+	// ReasonAssignedPartially: PreferDualStack, and one of the two families has no free address yet. The condition is True.
+	ReasonAssignedPartially = "AssignedPartially"
+	// ReasonNoPool: there is no pool that this Service may use.
+	ReasonNoPool = "NoPool"
+	// ReasonPoolExhausted: every pool that this Service may use has no free address of a family it needs.
+	ReasonPoolExhausted = "PoolExhausted"
+	// ReasonUnknownPool: the Service names a pool that does not exist.
+	ReasonUnknownPool = "UnknownPool"
+	// ReasonPoolNotAllowed: the Service names a pool, or an address of a pool, that is not open to it.
+	ReasonPoolNotAllowed = "PoolNotAllowed"
+	// ReasonPoolDisabled: the Service names a pool, or an address of a pool, that takes no new allocations.
+	ReasonPoolDisabled = "PoolDisabled"
+	// ReasonAddressNotInPool: a requested address is in no pool, or not in the requested one.
+	ReasonAddressNotInPool = "AddressNotInPool"
+	// ReasonAddressInUse: a requested address belongs to another Service, and they may not share it.
+	ReasonAddressInUse = "AddressInUse"
+	// ReasonAddressExcluded: a requested address lies in a pool but is never handed out (excludeAddresses, avoidBuggyIPs).
+	ReasonAddressExcluded = "AddressExcluded"
+	// ReasonInvalidRequest: the Service's request cannot be read or contradicts itself.
+	ReasonInvalidRequest = "InvalidRequest"
+	// ReasonNoClusterIP: the Service has no cluster IP (headless, or not yet given one), so nothing could forward to it.
+	ReasonNoClusterIP = "NoClusterIP"
+)
+
+// Reasons of ConditionAnnounced.
+const (
+	// ReasonAnnounced: a node announces each address; the message names it.
+	ReasonAnnounced = "Announced"
+	// ReasonNoAdvertisement: no L2Advertisement or BGPAdvertisement selects the Service's addresses.
+	ReasonNoAdvertisement = "NoAdvertisement"
+	// ReasonNoEndpoints: the Service has no serving endpoint, so no node announces it.
+	ReasonNoEndpoints = "NoEndpoints"
+	// ReasonNotAnnounced: no speaker reports an address of the Service as announced (yet); the message says what to look at.
+	ReasonNotAnnounced = "NotAnnounced"
+)
+
+// Condition types and reasons of IPAddressPool.
+const (
+	// ConditionReady is True when the pool, or what is left of it after conflicts, gives out addresses.
+	ConditionReady = "Ready"
+
+	// ReasonAccepted: the object is in use as written.
+	ReasonAccepted = "Accepted"
+	// ReasonConflict: part of the pool overlaps an older pool; the overlapping part of this, the newer, is not used.
+	ReasonConflict = "Conflict"
+	// ReasonDisabled: spec.disabled; no new allocations.
+	ReasonDisabled = "Disabled"
+	// ReasonInvalidAddresses: an entry cannot be read; the pool gives out nothing.
+	ReasonInvalidAddresses = "InvalidAddresses"
+	// ReasonDeleting: the pool is being deleted and goes when its last address is released; no new allocations.
+	ReasonDeleting = "Deleting"
+)
+
+// ConditionAccepted is the condition of kinds that configure announcing: True when the object is in use.
+const ConditionAccepted = "Accepted"
+
+// Reasons of ConditionAccepted beside ReasonAccepted.
+const (
+	// ReasonInvalidSelector: a label selector of the object cannot be read.
+	ReasonInvalidSelector = "InvalidSelector"
+	// ReasonInvalidInterfacePattern: an interface pattern of the object cannot be read.
+	ReasonInvalidInterfacePattern = "InvalidInterfacePattern"
+)
+
+// Condition types and reasons of Speaker.
+const (
+	// SpeakerReady is True when the speaker has read the cluster's state and acts on it.
+	SpeakerReady = "Ready"
+	// SpeakerDataplaneReady is True while the node's service proxy reports itself healthy.
+	SpeakerDataplaneReady = "DataplaneReady"
+	// SpeakerAddressConflict is True while another host on the network claims an address that this node owns.
+	SpeakerAddressConflict = "AddressConflict"
+
+	// ReasonSynced: the speaker has read the cluster's state.
+	ReasonSynced = "Synced"
+	// ReasonStopping: the speaker is shutting down.
+	ReasonStopping = "Stopping"
+	// ReasonProxyHealthy: the health endpoint answered 200.
+	ReasonProxyHealthy = "ProxyHealthy"
+	// ReasonProxyUnhealthy: the health endpoint answered something else, or stopped answering.
+	ReasonProxyUnhealthy = "ProxyUnhealthy"
+	// ReasonNoProxyHealth: nothing has ever listened at the health endpoint; the gate is open.
+	ReasonNoProxyHealth = "NoProxyHealth"
+	// ReasonNoConflict: no foreign claim was seen.
+	ReasonNoConflict = "NoConflict"
+	// ReasonForeignClaim: a foreign hardware address claims an address of ours; the message names both.
+	ReasonForeignClaim = "ForeignClaim"
+)
