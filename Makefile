@@ -100,9 +100,15 @@ $(LAB): $(GO_SOURCES)
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./test/lab/cmd/lab
 
 dist/fairlead.tar: $(TOOLS)/mkimage $(BIN)/fairlead-controller $(BIN)/fairlead-speaker
-	mkdir -p dist
-	$(TOOLS)/mkimage --output $@ --image $(IMAGE) --user 65532:65532 --label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(COMMIT) \
-		--file $(BIN)/fairlead-controller=/fairlead-controller --file $(BIN)/fairlead-speaker=/fairlead-speaker --entrypoint /fairlead-controller
+	$(TOOLS)/mkimage --output $@ --reference $(IMAGE) --user 65532:65532 --entrypoint /fairlead-controller \
+		--label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(COMMIT) \
+		--file $(BIN)/fairlead-controller:/fairlead-controller --file $(BIN)/fairlead-speaker:/fairlead-speaker
+
+$(LAB_IMAGES): dist/%.tar: $(TOOLS)/mkimage $(BIN)/lab-%
+	$(TOOLS)/mkimage --output $@ --reference fairlead-lab/$*:dev --user 65532:65532 --entrypoint /$* --file $(BIN)/lab-$*:/$*
+
+$(BIN)/lab-%: $(wildcard test/lab/pause/*.go test/lab/web/*.go) go.mod
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $@ ./test/lab/$*
 
 # The pinned tools: one rule for what comes out of the Kubernetes module, one for each of the others.
 kube_package = $(if $(filter etcd,$(1)),go.etcd.io/etcd/server/v3,k8s.io/kubernetes/cmd/$(1))
