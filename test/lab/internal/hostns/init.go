@@ -78,7 +78,9 @@ func prepare(spec Spec) error {
 	}{
 		{"keep mounts from the machine", func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }},
 		{"let go of other namespaces", forgetNamespaces},
-		{"mount /proc", func() error { return unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "") }},
+		{"mount /proc", func() error {
+			return unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+		}},
 		{"mount /run", mountRun},
 		{"mount /sys", mountSys},
 		{"mount /var/log", func() error { return bindOwn(filepath.Join(spec.Dir, "log"), "/var/log") }},

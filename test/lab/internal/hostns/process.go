@@ -15,6 +15,18 @@ import (
 // Processes lists the numbers, as the machine counts, of the host's processes that run a program: those of its pods too,
 // whose PID namespaces are inside the host's. A program is known by the name of its file.
 func (i Init) Processes(program string) ([]int, error) {
+	return i.processes(program, within)
+}
+
+// Daemons is Processes without those of pods.
+func (i Init) Daemons(program string) ([]int, error) {
+	return i.processes(program, func(pid int, own os.FileInfo) (bool, error) {
+		st, err := os.Stat(procPath(pid, "ns/pid"))
+		return err == nil && os.SameFile(st, own), nil // it has ended, or is none of this user's
+	})
+}
+
+func (i Init) processes(program string, belongs func(pid int, own os.FileInfo) (bool, error)) ([]int, error) {
 	pids, err := allPIDs()
 	if err != nil {
 		return nil, err
@@ -28,7 +40,7 @@ func (i Init) Processes(program string) ([]int, error) {
 		if !runs(pid, program) {
 			continue
 		}
-		inside, err := within(pid, own)
+		inside, err := belongs(pid, own)
 		if err != nil {
 			return nil, fmt.Errorf("look for %s on %s: %w", program, i.Host, err)
 		}
