@@ -19,7 +19,6 @@ TOOLS := $(BIN)/tools
 PROGRAMS := $(BIN)/fairlead-controller $(BIN)/fairlead-speaker $(BIN)/kubectl-fairlead
 LAB := $(BIN)/lab
 LAB_IMAGES := dist/pause.tar dist/web.tar
-GO_SOURCES := $(shell git ls-files --cached --others --exclude-standard '*.go' 2>/dev/null) go.mod go.sum
 
 # What the lab runs, in the versions that test/tools/kubernetes/go.mod pins.
 KUBE_VERSION := $(shell sed -n 's,^[[:space:]]*k8s.io/kubernetes \(v[0-9.]*\).*,\1,p' test/tools/kubernetes/go.mod)
@@ -90,13 +89,14 @@ tools: $(KUBE_TOOLS) $(BUILD_TOOLS) ## build the pinned tools into bin/tools: Ku
 clean: ## remove bin/ and dist/
 	rm -rf $(BIN) dist
 
-$(BIN)/fairlead-%: $(GO_SOURCES)
-	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/fairlead-$*
+# go itself knows what is stale, and answers in a second.
+.PHONY: FORCE
+FORCE:
 
-$(BIN)/kubectl-fairlead: $(GO_SOURCES)
-	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/kubectl-fairlead
+$(PROGRAMS): $(BIN)/%: FORCE
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
 
-$(LAB): $(GO_SOURCES)
+$(LAB): FORCE
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./test/lab/cmd/lab
 
 dist/fairlead.tar: $(TOOLS)/mkimage $(BIN)/fairlead-controller $(BIN)/fairlead-speaker
@@ -107,7 +107,7 @@ dist/fairlead.tar: $(TOOLS)/mkimage $(BIN)/fairlead-controller $(BIN)/fairlead-s
 $(LAB_IMAGES): dist/%.tar: $(TOOLS)/mkimage $(BIN)/lab-%
 	$(TOOLS)/mkimage --output $@ --reference fairlead-lab/$*:dev --user 65532:65532 --entrypoint /$* --file $(BIN)/lab-$*:/$*
 
-$(BIN)/lab-%: $(wildcard test/lab/pause/*.go test/lab/web/*.go) go.mod
+$(BIN)/lab-pause $(BIN)/lab-web: $(BIN)/lab-%: FORCE
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $@ ./test/lab/$*
 
 # The pinned tools: one rule for what comes out of the Kubernetes module, one for each of the others.
@@ -124,6 +124,5 @@ $(addprefix $(TOOLS)/,controller-gen golangci-lint kustomize): $(TOOLS)/%: test/
 	@echo "tools: building $*"
 	cd test/tools/$* && CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(CURDIR)/$@ $(PACKAGE)
 
-$(TOOLS)/mkimage: $(wildcard hack/image/*.go) hack/image/go.mod hack/image/go.sum
-	@echo "tools: building mkimage"
+$(TOOLS)/mkimage: FORCE
 	cd hack/image && CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(CURDIR)/$@ .

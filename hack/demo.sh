@@ -43,7 +43,8 @@ curl_all() {
 }
 
 say "1. A cluster of three nodes with Fairlead installed"
-$lab up
+KUBECONFIG=$($lab up)
+export KUBECONFIG
 kubectl -n fairlead-system get deployments,daemonsets,pods -o wide
 
 say "2. A pool of addresses, announced on the local network; three web pods and a Service of type LoadBalancer"
@@ -74,7 +75,7 @@ for address in $(addresses myweb-svc-v6) $(addresses myweb-svc-dual); do
 done
 
 say "6. What Fairlead says of it all"
-KUBECONFIG=$($lab kubeconfig) show bin/kubectl-fairlead status
+show bin/kubectl-fairlead status
 
 cat <<TXT
 The lab stays up. Look around:

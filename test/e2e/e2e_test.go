@@ -81,18 +81,18 @@ func prepare(ctx context.Context) (down func(), err error) {
 	if err != nil {
 		return down, err
 	}
-	if theLab, err = lab.Open(lab.Config{Root: root, Install: true}); err != nil {
-		return down, fmt.Errorf("open the lab: %w", err)
-	}
-	if !theLab.Running() {
+	labConfig := lab.Config{Name: os.Getenv("FAIRLEAD_LAB"), Root: root, Install: true}
+	theLab, err = lab.Open(labConfig)
+	if errors.Is(err, lab.ErrNotUp) {
 		down = func() {
-			if err := theLab.Down(context.Background(), os.Stderr); err != nil {
+			if err := lab.Down(context.Background(), labConfig, os.Stderr); err != nil {
 				fmt.Fprintln(os.Stderr, "e2e: take the lab down:", err)
 			}
 		}
-		if err := theLab.Up(ctx, os.Stderr); err != nil {
-			return down, fmt.Errorf("bring the lab up: %w", err)
-		}
+		theLab, err = lab.Up(ctx, labConfig, os.Stderr)
+	}
+	if err != nil {
+		return down, err
 	}
 	if lanClient, err = theLab.Host("client"); err != nil {
 		return down, err
