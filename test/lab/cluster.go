@@ -9,11 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os/exec"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"fairlead.io/fairlead/test/lab/internal/cgroup"
 )
 
 const containerdSocket = "/run/containerd/containerd.sock"
@@ -69,10 +68,11 @@ func (l *Lab) startControllers(ctx context.Context, client *api) error {
 
 // startRuntime starts the node's containerd and gives it its images; the API server may not be up yet.
 func (l *Lab) startRuntime(ctx context.Context, h *Host) error {
-	if err := cgroup.Ensure(cgroupOf(l.cfg.Name) + "/" + h.Name); err != nil {
-		return err
+	containerd, err := exec.LookPath("containerd")
+	if err != nil {
+		return fmt.Errorf("start containerd on %s: %w", h.Name, err)
 	}
-	runtime, err := h.ensureDaemon("/usr/bin/containerd", "--config="+h.dir("containerd.toml"))
+	runtime, err := h.ensureDaemon(containerd, "--config="+h.dir("containerd.toml"))
 	if err != nil {
 		return err
 	}

@@ -129,8 +129,8 @@ func (l *Lab) writeNodeFiles(h *Host) error {
 	}
 	n := render.Node{
 		Name: h.Name, Dir: h.dir(), CNIBin: cniBin, Snapshotter: snapshotter, SandboxImage: PauseImage,
-		CgroupRoot: "/" + cgroupOf(l.cfg.Name) + "/" + h.Name, ProxyMode: l.cfg.ProxyMode,
-		Pods4: h.Pods4, Pods6: h.Pods6,
+		ProxyMode: l.cfg.ProxyMode,
+		Pods4:     h.Pods4, Pods6: h.Pods6,
 		ClusterPods: []netip.Prefix{l.plan.Pods4, l.plan.Pods6}, DNS: []netip.Addr{l.plan.DNS4, l.plan.DNS6},
 	}
 	for name, render := range map[string]func(render.Node) ([]byte, error){

@@ -60,9 +60,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("lab name %q: want at most 20 lower-case letters, digits and dashes, a letter first", c.Name)
 	}
 	setDefault(&c.StateDir, "/var/lib/"+c.Name+"-lab")
-	setDefault(&c.Executable, filepath.Join(c.Root, "bin", "lab"))
 	setDefault(&c.ProxyMode, DefaultProxyMode)
-	setDefault(&c.Kustomization, filepath.Join(c.Root, "config", "default"))
 	if c.Nodes == 0 {
 		c.Nodes = DefaultNodes
 	}
@@ -78,6 +76,21 @@ func (c Config) withDefaults() (Config, error) {
 	if !filepath.IsAbs(c.StateDir) || filepath.Clean(c.StateDir) == "/" {
 		return c, fmt.Errorf("state folder %s: want an absolute path of a folder for the lab alone", c.StateDir)
 	}
+	return c, nil
+}
+
+// withRepository fills in what bringing a lab up takes from the repository.
+func (c Config) withRepository() (Config, error) {
+	if c.Root == "" {
+		return c, errors.New("the repository's folder is not given, and a lab comes out of it")
+	}
+	root, err := filepath.Abs(c.Root)
+	if err != nil {
+		return c, fmt.Errorf("find the repository %s: %w", c.Root, err)
+	}
+	c.Root = root
+	setDefault(&c.Executable, filepath.Join(root, "bin", "lab"))
+	setDefault(&c.Kustomization, filepath.Join(root, "config", "default"))
 	return c, nil
 }
 
@@ -110,7 +123,7 @@ const (
 // ErrNotUp says that there is no lab of that name.
 var ErrNotUp = errors.New("the lab is not up")
 
-// Open finds the lab that Up made. Only Name, StateDir, Root and Executable of the Config count.
+// Open finds the lab that Up made. Only Name, StateDir and Root of the Config count; without Root it is the one that Up had.
 func Open(cfg Config) (*Lab, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -224,7 +237,11 @@ func (l *Lab) lanNamespace() string { return namespacePrefix(l.cfg.Name) + "lan"
 func cgroupOf(name string) string { return name + "-lab" }
 
 func (l *Lab) hostSpec(name string) hostns.Spec {
-	return hostns.Spec{Lab: l.cfg.Name, Host: name, Dir: filepath.Join(l.cfg.StateDir, "hosts", name)}
+	return hostns.Spec{
+		Lab: l.cfg.Name, Host: name,
+		Dir:    filepath.Join(l.cfg.StateDir, "hosts", name),
+		Cgroup: cgroupOf(l.cfg.Name) + "/" + name,
+	}
 }
 
 // Kubectl is the path of the lab's kubectl and what to add to its environment: where the cluster is, and a folder of the

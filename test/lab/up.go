@@ -24,6 +24,9 @@ import (
 // programs are built by make into ROOT/bin/tools.
 var programs = []string{"etcd", apiServerProgram, "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"}
 
+// upTimeout is many times what a slow machine needs: past it something is wrong, and the error says what was waited for.
+const upTimeout = 5 * time.Minute
+
 // Up brings the lab up, or what is missing of it, and writes its progress. Where all runs it changes nothing. A lab that
 // runs with another number of nodes or another proxy mode is an error.
 func Up(ctx context.Context, cfg Config, progress io.Writer) (_ *Lab, err error) {
@@ -31,6 +34,11 @@ func Up(ctx context.Context, cfg Config, progress io.Writer) (_ *Lab, err error)
 	if err != nil {
 		return nil, err
 	}
+	if cfg, err = cfg.withRepository(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, upTimeout)
+	defer cancel()
 	begin := time.Now()
 	report := func(format string, args ...any) {
 		fmt.Fprintf(progress, "[%5.1fs] %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))

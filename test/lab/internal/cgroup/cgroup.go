@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package cgroup makes and removes the lab's own control groups, in version 1 and version 2 hierarchies alike. Containers
-// live below them, so that all that a lab leaves there is found by one name. It moves no process and sets no limit.
+// Package cgroup makes and removes the lab's own control groups, in version 1 and version 2 hierarchies alike. Each host's
+// containers live below one of them, so that all that a lab leaves there is found by one name. It sets no limit.
 package cgroup
 
 import (
@@ -37,7 +37,8 @@ func hierarchies(mountinfo string) []string {
 	return points
 }
 
-func mounted() ([]string, error) {
+// Hierarchies lists where control groups are mounted: one folder in version 2, one per controller in version 1.
+func Hierarchies() ([]string, error) {
 	info, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("list the cgroup hierarchies: %w", err)
@@ -49,15 +50,25 @@ func mounted() ([]string, error) {
 	return points, nil
 }
 
-// Ensure makes the group, such as lab/node1, in every hierarchy.
-func Ensure(group string) error {
-	points, err := mounted()
+// Ensure makes the group, such as lab/node1, in every hierarchy, and gives it all controllers.
+func Ensure(group string) error { return makeGroup(group, true) }
+
+// Make is Ensure without controllers, for a group beside processes.
+func Make(group string) error { return makeGroup(group, false) }
+
+func makeGroup(group string, controllers bool) error {
+	points, err := Hierarchies()
 	if err != nil {
 		return err
 	}
 	for _, point := range points {
 		dir := point
 		for step := range strings.SplitSeq(group, "/") {
+			if controllers {
+				if err := passControllers(dir); err != nil {
+					return fmt.Errorf("make cgroup %s in %s: %w", step, dir, err)
+				}
+			}
 			dir = filepath.Join(dir, step)
 			if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 				return fmt.Errorf("make cgroup %s: %w", dir, err)
@@ -65,6 +76,37 @@ func Ensure(group string) error {
 			if err := inheritCPUs(dir); err != nil {
 				return fmt.Errorf("make cgroup %s: %w", dir, err)
 			}
+		}
+	}
+	return nil
+}
+
+// Join moves the calling process into a group, in every hierarchy.
+func Join(group string) error {
+	points, err := Hierarchies()
+	if err != nil {
+		return err
+	}
+	for _, point := range points {
+		if err := os.WriteFile(filepath.Join(point, group, "cgroup.procs"), []byte("0"), 0); err != nil {
+			return fmt.Errorf("join cgroup %s: %w", filepath.Join(point, group), err)
+		}
+	}
+	return nil
+}
+
+// passControllers lets a version 2 group's children have what it has. A group with processes of its own refuses.
+func passControllers(dir string) error {
+	has, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // version 1
+	}
+	if err != nil {
+		return err
+	}
+	for name := range strings.FieldsSeq(string(has)) {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0); err != nil {
+			return fmt.Errorf("pass controller %s on from %s: %w", name, dir, err)
 		}
 	}
 	return nil
@@ -102,7 +144,7 @@ func inheritCPUs(dir string) error {
 
 // List names what exists of a group, in all hierarchies.
 func List(group string) ([]string, error) {
-	points, err := mounted()
+	points, err := Hierarchies()
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,13 @@
 //go:build linux
 
 // Package hostns keeps a lab's host alive and starts programs on it. A host is a network namespace together with a PID,
-// a mount and a UTS namespace, all held by one init process: killing the init ends every process of the host, containers
+// a mount, a UTS and a cgroup namespace, all held by one init process: killing the init ends every process of the host, containers
 // included, and takes the host's mounts with it, so nothing ever has to guess which process or mount was the lab's.
 // The package decides neither addresses nor what runs on a host.
 package hostns
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fairlead.io/fairlead/test/lab/internal/cgroup"
 	"fairlead.io/fairlead/test/lab/internal/netns"
 )
 
@@ -32,23 +34,25 @@ type Spec struct {
 	Host string
 	// Dir is the host's folder on disk. What the host sees at /var/log and in its part of /var/lib is in here.
 	Dir string
+	// Cgroup is the host's control group, such as fairlead-lab/node1. The host sees it as the root of all.
+	Cgroup string
 }
 
 // Args are the arguments of the init's process.
 func (s Spec) Args() []string {
-	return []string{InitCommand, "--lab=" + s.Lab, "--host=" + s.Host, "--dir=" + s.Dir}
+	return []string{InitCommand, "--lab=" + s.Lab, "--host=" + s.Host, "--dir=" + s.Dir, "--cgroup=" + s.Cgroup}
 }
 
 // ParseArgs is the reverse of Args.
 func ParseArgs(args []string) (Spec, error) {
 	var s Spec
-	if len(args) != 4 || args[0] != InitCommand {
+	if len(args) != 5 || args[0] != InitCommand {
 		return s, fmt.Errorf("arguments %q are not those of an init", args)
 	}
 	for i, f := range []struct {
 		prefix string
 		to     *string
-	}{{"--lab=", &s.Lab}, {"--host=", &s.Host}, {"--dir=", &s.Dir}} {
+	}{{"--lab=", &s.Lab}, {"--host=", &s.Host}, {"--dir=", &s.Dir}, {"--cgroup=", &s.Cgroup}} {
 		value, ok := strings.CutPrefix(args[i+1], f.prefix)
 		if !ok || value == "" {
 			return s, fmt.Errorf("arguments %q are not those of an init", args)
@@ -126,6 +130,12 @@ func Spawn(executable, namespace string, spec Spec) (Init, error) {
 	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{report}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS}
+	// What an earlier init of this host has left in the group died with it.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := errors.Join(cgroup.Remove(ctx, spec.Cgroup), cgroup.Ensure(spec.Cgroup)); err != nil {
+		return Init{}, fmt.Errorf("start the init of %s: %w", spec.Host, err)
+	}
 	err = netns.Do(namespace, cmd.Start)
 	err = errors.Join(err, report.Close())
 	if err != nil {
@@ -142,7 +152,7 @@ func Spawn(executable, namespace string, spec Spec) (Init, error) {
 	return Init{Spec: spec, PID: cmd.Process.Pid}, nil
 }
 
-// Start starts cmd on the host: in its network, mount, UTS and PID namespaces. Its folder is the caller's unless set;
+// Start starts cmd on the host, in all of its namespaces. It stays in the caller's control group. Its folder is the caller's unless set;
 // Wait and the rest of exec.Cmd work as ever.
 func (i Init) Start(cmd *exec.Cmd) error {
 	if cmd.Dir == "" {
@@ -170,7 +180,7 @@ func (i Init) enter() error {
 	kinds := []struct {
 		name string
 		flag int
-	}{{"net", unix.CLONE_NEWNET}, {"uts", unix.CLONE_NEWUTS}, {"pid", unix.CLONE_NEWPID}, {"mnt", unix.CLONE_NEWNS}}
+	}{{"net", unix.CLONE_NEWNET}, {"uts", unix.CLONE_NEWUTS}, {"pid", unix.CLONE_NEWPID}, {"cgroup", unix.CLONE_NEWCGROUP}, {"mnt", unix.CLONE_NEWNS}}
 	files := make([]*os.File, 0, len(kinds))
 	defer func() {
 		for _, f := range files {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fairlead.io/fairlead/test/lab/internal/cgroup"
 	"fairlead.io/fairlead/test/lab/internal/netns"
 )
 
@@ -78,11 +79,13 @@ func prepare(spec Spec) error {
 	}{
 		{"keep mounts from the machine", func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }},
 		{"let go of other namespaces", forgetNamespaces},
+		{"enter a control group", func() error { return enterCgroup(spec.Cgroup) }},
 		{"mount /proc", func() error {
 			return unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 		}},
 		{"mount /run", mountRun},
-		{"mount /sys", mountSys},
+		{"mount /sys", func() error { return mountSys(spec.Cgroup) }},
+		{"leave the root of control groups", leaveCgroupRoot},
 		{"mount /var/log", func() error { return bindOwn(filepath.Join(spec.Dir, "log"), "/var/log") }},
 		{"mount /var/lib", func() error { return shadowLib("/var/lib", spec.Dir) }},
 		{"hide kernel tunables", hideTunables},
@@ -130,18 +133,80 @@ func mountRun() error {
 	return nil
 }
 
-// mountSys shows the host's own network devices, and keeps the machine's control groups, which a new /sys lacks.
-func mountSys() error {
-	if err := unix.Mount("/sys/fs/cgroup", scratch, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("keep control groups: %w", err)
+// enterCgroup makes the group the root of the host's cgroup namespace. Only the calling thread changes namespace: it must be
+// the main thread, whose namespaces are what others find in /proc and enter.
+func enterCgroup(group string) error {
+	if unix.Gettid() != unix.Getpid() {
+		return errors.New("the init does not run on its main thread")
+	}
+	if err := cgroup.Join(group); err != nil {
+		return err
+	}
+	return unix.Unshare(unix.CLONE_NEWCGROUP)
+}
+
+// mountSys shows the host's own network devices, and of the control groups only the host's: whatever kubelet and
+// containerd make at the top of them is below the lab's group.
+func mountSys(group string) error {
+	const top = "/sys/fs/cgroup"
+	if err := unix.Mount("tmpfs", scratch, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755"); err != nil {
+		return err
+	}
+	points, err := cgroup.Hierarchies()
+	if err != nil {
+		return err
+	}
+	for _, point := range points {
+		rel, err := filepath.Rel(top, point)
+		if err != nil || !filepath.IsLocal(rel) {
+			return fmt.Errorf("control groups are mounted at %s, which is not below %s", point, top)
+		}
+		target := filepath.Join(scratch, rel)
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(filepath.Join(point, group), target, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("bind %s: %w", point, err)
+		}
+	}
+	if err := copyLinks(top, scratch); err != nil {
+		return err
 	}
 	if err := unix.Mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return err
 	}
-	if err := unix.Mount(scratch, "/sys/fs/cgroup", "", unix.MS_MOVE, ""); err != nil {
-		return fmt.Errorf("keep control groups: %w", err)
+	// With version 2 the group itself is mounted over the empty folder.
+	return unix.Mount(scratch, top, "", unix.MS_MOVE, "")
+}
+
+// copyLinks keeps the short names of version 1 hierarchies that hold two controllers.
+func copyLinks(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Type()&fs.ModeSymlink == 0 {
+			continue
+		}
+		target, err := os.Readlink(filepath.Join(from, e.Name()))
+		if err != nil {
+			return err
+		}
+		if err := os.Symlink(target, filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// leaveCgroupRoot makes room: version 2 gives no controller to the children of a group that has processes of its own.
+func leaveCgroupRoot() error {
+	const leaf = "init"
+	if err := cgroup.Make(leaf); err != nil {
+		return err
+	}
+	return cgroup.Join(leaf)
 }
 
 func bindOwn(source, target string) error {

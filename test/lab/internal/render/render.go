@@ -31,7 +31,6 @@ type Node struct {
 	CNIBin       string // folder of the CNI plugins
 	Snapshotter  string
 	SandboxImage string
-	CgroupRoot   string
 	ProxyMode    string // nftables or iptables
 	Pods4, Pods6 netip.Prefix
 	// ClusterPods and DNS have one entry per address family.

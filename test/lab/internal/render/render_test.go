@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func testNode() Node {
 	return Node{
 		Name: "node1", Dir: "/var/lib/fairlead-lab/hosts/node1", CNIBin: "/usr/lib/cni", Snapshotter: "native",
-		SandboxImage: "docker.io/fairlead-lab/pause:dev", CgroupRoot: "/fairlead-lab/node1", ProxyMode: "nftables",
+		SandboxImage: "docker.io/fairlead-lab/pause:dev", ProxyMode: "nftables",
 		Pods4: netip.MustParsePrefix("10.233.64.0/24"), Pods6: netip.MustParsePrefix("fd00:10:233:64::/64"),
 		ClusterPods: []netip.Prefix{netip.MustParsePrefix("10.233.64.0/18"), netip.MustParsePrefix("fd00:10:233::/48")},
 		DNS:         []netip.Addr{netip.MustParseAddr("10.233.0.3"), netip.MustParseAddr("fd00:10:96::3")},
