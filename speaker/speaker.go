@@ -366,7 +366,12 @@ const DefaultDataplaneHealthURL = "http://127.0.0.1:10256/healthz"
 
 // RunManager runs the manager until the context ends, then hands over while everything still runs, and stops.
 func (s *Speaker) RunManager(stop context.Context) error {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(stop))
+	return s.run(context.WithoutCancel(stop), stop)
+}
+
+// run ends without a hand-over when ctx does.
+func (s *Speaker) run(ctx, stop context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- s.mgr.Start(ctx) }()
@@ -375,7 +380,9 @@ func (s *Speaker) RunManager(stop context.Context) error {
 		return err
 	case <-stop.Done():
 	}
-	s.Drain(ctx)
+	if ctx.Err() == nil {
+		s.Drain(ctx)
+	}
 	cancel()
 	return <-ended
 }
