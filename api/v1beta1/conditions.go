@@ -87,6 +87,8 @@ const (
 
 	// ReasonSynced: the speaker has read the cluster's state.
 	ReasonSynced = "Synced"
+	// ReasonStarting: the speaker is reading the cluster's state.
+	ReasonStarting = "Starting"
 	// ReasonStopping: the speaker is shutting down.
 	ReasonStopping = "Stopping"
 	// ReasonProxyHealthy: the health endpoint answered 200.

@@ -1,0 +1,111 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"go4.org/netipx"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"fairlead.io/fairlead/api/v1beta1"
+)
+
+// Pools tells which pool an address belongs to.
+type Pools struct {
+	ordered []pool
+	byName  map[string]*pool
+}
+
+type pool struct {
+	name   string
+	labels labels.Set
+	ranges *netipx.IPSet
+}
+
+// CompilePools compiles the pools. Entries that cannot be read count for nothing; the controller tells of them in the pool's status.
+func CompilePools(list []v1beta1.IPAddressPool) *Pools {
+	sorted := make([]*v1beta1.IPAddressPool, 0, len(list))
+	for i := range list {
+		sorted = append(sorted, &list[i])
+	}
+	slices.SortFunc(sorted, func(a, b *v1beta1.IPAddressPool) int {
+		if c := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	p := &Pools{byName: make(map[string]*pool, len(list))}
+	for _, obj := range sorted {
+		p.ordered = append(p.ordered, pool{name: obj.Name, labels: obj.Labels, ranges: ranges(obj)})
+	}
+	for i := range p.ordered {
+		p.byName[p.ordered[i].name] = &p.ordered[i]
+	}
+	return p
+}
+
+func ranges(obj *v1beta1.IPAddressPool) *netipx.IPSet {
+	var b netipx.IPSetBuilder
+	for _, entry := range obj.Spec.Addresses {
+		if r, err := parseRange(string(entry)); err == nil {
+			b.AddRange(r)
+		}
+	}
+	for _, entry := range obj.Spec.ExcludeAddresses {
+		if r, err := parseRange(string(entry)); err == nil {
+			b.RemoveRange(r)
+		}
+	}
+	set, err := b.IPSet()
+	if err != nil {
+		return &netipx.IPSet{} // cannot be: only valid ranges were added
+	}
+	return set
+}
+
+// Of gives an address's pool and its labels: the pool whose ranges hold it, the oldest where they overlap; else the pool
+// that the Service's annotation says it was taken from, as the ranges may have changed since. Empty: none is known.
+func (p *Pools) Of(addr netip.Addr, annotated string) (string, labels.Set) {
+	if p == nil {
+		return annotated, nil
+	}
+	for i := range p.ordered {
+		if p.ordered[i].ranges.Contains(addr) {
+			return p.ordered[i].name, p.ordered[i].labels
+		}
+	}
+	if known := p.byName[annotated]; known != nil {
+		return known.name, known.labels
+	}
+	return annotated, nil
+}
+
+// parseRange reads an address, a CIDR (host bits stand for the whole prefix) or first-last.
+func parseRange(s string) (netipx.IPRange, error) {
+	if strings.Contains(s, "/") {
+		p, err := netip.ParsePrefix(strings.TrimSpace(s))
+		if err != nil {
+			return netipx.IPRange{}, fmt.Errorf("read the CIDR %q: %w", s, err)
+		}
+		return netipx.RangeOfPrefix(p.Masked()), nil
+	}
+	first, last, ok := strings.Cut(s, "-")
+	if !ok {
+		last = first
+	}
+	from, err := netip.ParseAddr(strings.TrimSpace(first))
+	if err != nil {
+		return netipx.IPRange{}, fmt.Errorf("read the range %q: %w", s, err)
+	}
+	to, err := netip.ParseAddr(strings.TrimSpace(last))
+	if err != nil {
+		return netipx.IPRange{}, fmt.Errorf("read the range %q: %w", s, err)
+	}
+	r := netipx.IPRangeFrom(from, to)
+	if !r.IsValid() {
+		return netipx.IPRange{}, fmt.Errorf("read the range %q: its ends are reversed or of two families", s)
+	}
+	return r, nil
+}

@@ -1,0 +1,70 @@
+package announce
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"fairlead.io/fairlead/l2/netif"
+)
+
+// answers is what is asked for every frame: read often, by each port's goroutine, and written seldom.
+type answers struct {
+	mu    sync.RWMutex // guards addrs
+	addrs map[netip.Addr][]string
+}
+
+func (t *answers) set(addr netip.Addr, interfaces []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.addrs[addr] = interfaces
+}
+
+func (t *answers) remove(addr netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.addrs, addr)
+}
+
+// Answers is part of Handler.
+func (a *Announcer) Answers(ifname string, addr netip.Addr) bool {
+	a.answers.mu.RLock()
+	defer a.answers.mu.RUnlock()
+	interfaces, ok := a.answers.addrs[addr]
+	return ok && covers(interfaces, ifname)
+}
+
+// Claimed is part of Handler. Under a flood of claims those that cannot be taken are lost; whoever means it claims again.
+func (a *Announcer) Claimed(ifname string, addr netip.Addr, mac netif.MAC) {
+	select {
+	case a.claims <- claim{ifname, addr, mac}:
+	default:
+	}
+}
+
+// Failed is part of Handler.
+func (a *Announcer) Failed(ifname string, err error) {
+	select {
+	case a.failed <- failure{ifname, err}:
+	default: // as many failures are waiting already as there are likely to be interfaces
+	}
+}
+
+// schedule is a heap of times at which an address needs a look; times that no longer matter stay and are skipped.
+type schedule []timer
+
+type timer struct {
+	at   time.Time
+	addr netip.Addr
+}
+
+func (s schedule) Len() int           { return len(s) }
+func (s schedule) Less(i, j int) bool { return s[i].at.Before(s[j].at) }
+func (s schedule) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
+func (s *schedule) Push(x any)        { *s = append(*s, x.(timer)) }
+
+func (s *schedule) Pop() any {
+	last := (*s)[len(*s)-1]
+	*s = (*s)[:len(*s)-1]
+	return last
+}

@@ -1,0 +1,250 @@
+// Package nettest gives tests a network of their own: a host under test and a client, each in a network namespace, joined by
+// a veth pair. The namespaces have no names, so nothing remains of them when the process ends, however it does.
+package nettest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mdlayher/packet"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"fairlead.io/fairlead/l2/netif"
+)
+
+const inside = "FAIRLEAD_TEST_NAMESPACE"
+
+// Main runs a package's tests in a new network namespace: it leaves the present one and executes the test program again, so
+// that every thread is in the new one.
+func Main(m *testing.M) {
+	if os.Getenv(inside) != "" {
+		os.Exit(m.Run())
+	}
+	runtime.LockOSThread()
+	err := unix.Unshare(unix.CLONE_NEWNET)
+	if err == nil {
+		err = os.Setenv(inside, "1")
+	}
+	if err == nil {
+		err = syscall.Exec("/proc/self/exe", os.Args, os.Environ()) //nolint:gosec // this very program
+	}
+	fmt.Fprintln(os.Stderr, "packet tests need root, to make network namespaces:", err)
+	os.Exit(1)
+}
+
+// Network is a host, in the process's namespace, and a client.
+type Network struct {
+	t      testing.TB
+	client netns.NsHandle
+
+	// Host is the host's interface, Client the client's.
+	Host, Client netif.Interface
+}
+
+// counter makes interface names unique within the process's namespace.
+var counter struct {
+	sync.Mutex
+	n int
+}
+
+// New makes a network. The host's interface has no address at all, not even a link-local one, unless the test adds it.
+func New(t testing.TB) *Network {
+	t.Helper()
+	counter.Lock()
+	counter.n++
+	name := fmt.Sprintf("eth%d", counter.n)
+	counter.Unlock()
+
+	n := &Network{t: t}
+	n.client = newNamespace(t)
+	t.Cleanup(func() {
+		if err := n.client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: "c" + name, PeerNamespace: netlink.NsFd(int(n.client))}
+	n.must("make a veth pair", netlink.LinkAdd(pair))
+	t.Cleanup(func() {
+		if err := netlink.LinkDel(pair); err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) && !errors.Is(err, unix.ENODEV) {
+			t.Error(err)
+		}
+	})
+	n.must("keep IPv6 from using the interface by itself", os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/addr_gen_mode", []byte("1"), 0o600))
+	n.must("set the interface up", netlink.LinkSetUp(pair))
+	n.InClient(func() error {
+		l, err := netlink.LinkByName("c" + name)
+		if err != nil {
+			return err
+		}
+		n.Client = describe(l)
+		return netlink.LinkSetUp(l)
+	})
+	link, err := netlink.LinkByName(name)
+	n.must("find the interface", err)
+	n.Host = describe(link)
+	return n
+}
+
+func describe(l netlink.Link) netif.Interface {
+	a := l.Attrs()
+	return netif.Interface{Name: a.Name, Index: a.Index, MAC: netif.MAC(a.HardwareAddr)}
+}
+
+func (n *Network) must(what string, err error) {
+	n.t.Helper()
+	if err != nil {
+		n.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// newNamespace makes a namespace on a thread of its own, which ends with it.
+func newNamespace(t testing.TB) netns.NsHandle {
+	t.Helper()
+	type result struct {
+		ns  netns.NsHandle
+		err error
+	}
+	c := make(chan result)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		ns, err := netns.New()
+		c <- result{ns, err}
+	}()
+	r := <-c
+	if r.err != nil {
+		t.Fatalf("make a network namespace: %v", r.err)
+	}
+	return r.ns
+}
+
+// InClient runs f in the client's namespace; sockets that it opens stay there.
+func (n *Network) InClient(f func() error) {
+	n.t.Helper()
+	c := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err := netns.Set(n.client); err != nil {
+			c <- err
+			return
+		}
+		c <- f()
+	}()
+	n.must("in the client's namespace", <-c)
+}
+
+// AddClientAddress gives the client an address, usable at once.
+func (n *Network) AddClientAddress(prefix string) {
+	n.t.Helper()
+	n.InClient(func() error { return addAddress(n.Client.Name, prefix) })
+}
+
+// AddHostAddress gives the host an address, usable at once.
+func (n *Network) AddHostAddress(prefix string) {
+	n.t.Helper()
+	n.must("add an address", addAddress(n.Host.Name, prefix))
+}
+
+func addAddress(name, prefix string) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	a, err := netlink.ParseAddr(prefix)
+	if err != nil {
+		return err
+	}
+	a.Flags = unix.IFA_F_NODAD
+	return netlink.AddrAdd(l, a)
+}
+
+// Tap sends and captures frames of one protocol on the client's interface.
+type Tap struct {
+	t    testing.TB
+	conn *packet.Conn
+	self netif.MAC
+}
+
+// Tap opens a tap; the client's own frames are not captured.
+func (n *Network) Tap(etherType int) *Tap {
+	n.t.Helper()
+	tap := &Tap{t: n.t, self: n.Client.MAC}
+	n.InClient(func() error {
+		var err error
+		tap.conn, err = packet.Listen(&net.Interface{Index: n.Client.Index, Name: n.Client.Name, HardwareAddr: n.Client.MAC[:]}, packet.Raw, etherType, nil)
+		if err != nil {
+			return err
+		}
+		return tap.conn.SetPromiscuous(true)
+	})
+	n.t.Cleanup(func() {
+		if err := tap.conn.Close(); err != nil {
+			n.t.Error(err)
+		}
+	})
+	return tap
+}
+
+// Send sends a frame.
+func (p *Tap) Send(frame []byte) {
+	p.t.Helper()
+	if _, err := p.conn.WriteTo(frame, &packet.Addr{HardwareAddr: net.HardwareAddr(frame[:6])}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// Next gives the next frame that want is true for, or nil when none has come in time.
+func (p *Tap) Next(within time.Duration, want func(frame []byte) bool) []byte {
+	p.t.Helper()
+	if err := p.conn.SetReadDeadline(time.Now().Add(within)); err != nil {
+		p.t.Fatal(err)
+	}
+	buf := make([]byte, 2048)
+	for {
+		k, _, err := p.conn.ReadFrom(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if want(buf[:k]) {
+			return append([]byte(nil), buf[:k]...)
+		}
+	}
+}
+
+// Handler is a responder's Handler that answers for some addresses.
+type Handler struct {
+	Claims chan netip.Addr
+	addrs  map[netip.Addr]bool
+}
+
+// NewHandler answers for addresses on every interface.
+func NewHandler(addrs ...string) *Handler {
+	h := &Handler{Claims: make(chan netip.Addr, 64), addrs: map[netip.Addr]bool{}}
+	for _, a := range addrs {
+		h.addrs[netip.MustParseAddr(a)] = true
+	}
+	return h
+}
+
+// Answers is part of Handler.
+func (h *Handler) Answers(_ string, a netip.Addr) bool { return h.addrs[a] }
+
+// Claimed is part of Handler.
+func (h *Handler) Claimed(_ string, a netip.Addr, _ netif.MAC) { h.Claims <- a }
+
+// Failed is part of Handler.
+func (h *Handler) Failed(ifname string, err error) { panic(ifname + ": " + err.Error()) }

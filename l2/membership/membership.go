@@ -1,0 +1,309 @@
+// Package membership knows which speakers are alive, by encrypted gossip (hashicorp/memberlist, SWIM with suspicion).
+//
+// It reports members and what they say of themselves. It never decides what follows from that, and knows no cluster: the
+// caller says who the peers are, and whom it named last is tried again until he answers, also when nobody can say anymore.
+package membership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/hashicorp/memberlist"
+)
+
+// KeySize is the size in bytes of the gossip's key (AES-256).
+const KeySize = 32
+
+// label keeps other memberlist clusters out that happen to use the port; it is authenticated with each message.
+const label = "fairlead"
+
+// Config says how to take part in the gossip.
+type Config struct {
+	// Name of this node.
+	Name string
+	// Bind is the address and port, TCP and UDP, to listen on; the address must be one that peers reach. Port 0 chooses one.
+	Bind netip.AddrPort
+	// Key encrypts the gossip; KeySize bytes.
+	Key []byte
+	// RejoinInterval is the time between attempts to reach peers that are no members; 0: 3 s.
+	RejoinInterval time.Duration
+	Log            logr.Logger
+}
+
+// Member is a live speaker. One that is suspected to be dead counts as alive until the suspicion is confirmed.
+type Member struct {
+	Name string
+	Addr netip.AddrPort
+	Meta Meta
+}
+
+// Membership is this node's part in the gossip. Its methods are safe for concurrent use.
+type Membership struct {
+	cfg     Config
+	list    *memberlist.Memberlist
+	addr    netip.AddrPort
+	changes chan struct{}
+	publish chan struct{} // the local meta has changed
+	rejoin  chan struct{} // the peers have changed
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	local   Meta
+	members map[string]Member         // all but this node
+	peers   map[string]netip.AddrPort // those that should be members
+}
+
+// Start takes up gossip. It listens, but knows nobody before SetPeers and Join.
+func Start(cfg Config, local Meta) (*Membership, error) {
+	if len(cfg.Key) != KeySize {
+		return nil, fmt.Errorf("start gossip as %s: the key has %d bytes, it must have %d", cfg.Name, len(cfg.Key), KeySize)
+	}
+	if cfg.RejoinInterval == 0 {
+		cfg.RejoinInterval = 3 * time.Second
+	}
+	m := &Membership{
+		cfg:     cfg,
+		changes: make(chan struct{}, 1),
+		publish: make(chan struct{}, 1),
+		rejoin:  make(chan struct{}, 1),
+		local:   normal(local),
+		members: map[string]Member{},
+		peers:   map[string]netip.AddrPort{},
+	}
+	list, err := memberlist.Create(m.config())
+	if err != nil {
+		return nil, fmt.Errorf("start gossip as %s on %s: %w", cfg.Name, cfg.Bind, err)
+	}
+	m.list, m.addr = list, addrOf(list.LocalNode())
+	ctx, cancel := context.WithCancel(context.Background())
+	m.stop = cancel
+	m.done.Go(func() { m.publishLoop(ctx) })
+	m.done.Go(func() { m.rejoinLoop(ctx) })
+	return m, nil
+}
+
+// config is memberlist's configuration. A probe each 200 ms that may take 100 ms, and a suspicion of 400 ms (up to 10
+// members; it grows with their logarithm), find a dead node in 0.7 to 1 s; a suspected node that lives refutes in time.
+func (m *Membership) config() *memberlist.Config {
+	c := memberlist.DefaultLANConfig()
+	c.Name = m.cfg.Name
+	c.Label = label
+	c.BindAddr = m.cfg.Bind.Addr().String()
+	c.BindPort = int(m.cfg.Bind.Port())
+	c.AdvertiseAddr = c.BindAddr
+	c.AdvertisePort = c.BindPort
+	c.SecretKey = m.cfg.Key
+	c.ProbeInterval = 200 * time.Millisecond
+	c.ProbeTimeout = 100 * time.Millisecond
+	c.SuspicionMult = 2
+	c.GossipInterval = 50 * time.Millisecond // a hand-over waits for it
+	c.PushPullInterval = 15 * time.Second
+	c.TCPTimeout = 2 * time.Second
+	c.DeadNodeReclaimTime = 5 * time.Second // a node that comes back with another address
+	c.Delegate = delegate{m}
+	c.Events = events{m}
+	c.Logger = log.New(logWriter{m.cfg.Log}, "", 0)
+	return c
+}
+
+// normal is the meta as others will read it.
+func normal(meta Meta) Meta { return DecodeMeta(meta.Encode(memberlist.MetaMaxSize)) }
+
+// Addr is where this node listens.
+func (m *Membership) Addr() netip.AddrPort {
+	return m.addr
+}
+
+// Changes delivers a value after members or their metas have changed; several changes may be told by one value.
+func (m *Membership) Changes() <-chan struct{} { return m.changes }
+
+// Members are the live speakers, this one among them, by name.
+func (m *Membership) Members() []Member {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := append(slices.Collect(maps.Values(m.members)), Member{Name: m.cfg.Name, Addr: m.addr, Meta: m.local})
+	slices.SortFunc(all, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// SetLocal says something new of this node. The others are told within some 50 ms.
+func (m *Membership) SetLocal(meta Meta) {
+	meta = normal(meta)
+	m.mu.Lock()
+	same := m.local.Equal(meta)
+	m.local = meta
+	m.mu.Unlock()
+	if !same {
+		notify(m.publish)
+		notify(m.changes)
+	}
+}
+
+// SetPeers names the speakers that should be members, with their gossip addresses. Those who are not yet, or no longer, are
+// tried at once and then time and again.
+func (m *Membership) SetPeers(peers map[string]netip.AddrPort) {
+	m.mu.Lock()
+	same := maps.Equal(m.peers, peers)
+	m.peers = maps.Clone(peers)
+	m.mu.Unlock()
+	if !same {
+		notify(m.rejoin)
+	}
+}
+
+// Join tries each peer that is not a member once, all at the same time, and returns when each has answered or failed. A
+// speaker that starts waits for it, so as not to take itself for the only one.
+func (m *Membership) Join(ctx context.Context) error {
+	m.mu.Lock()
+	missing := map[string]netip.AddrPort{}
+	for name, addr := range m.peers {
+		if member, ok := m.members[name]; name != m.cfg.Name && (!ok || member.Addr != addr) {
+			missing[name] = addr
+		}
+	}
+	m.mu.Unlock()
+
+	var wg sync.WaitGroup
+	errs := make(chan error, len(missing))
+	for name, addr := range missing {
+		wg.Go(func() {
+			if _, err := m.list.Join([]string{name + "/" + addr.String()}); err != nil {
+				errs <- fmt.Errorf("join %s at %s: %w", name, addr, err)
+			}
+		})
+	}
+	finished := make(chan struct{})
+	go func() { wg.Wait(); close(finished) }() // ends with memberlist's own time-out
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-finished:
+	}
+	close(errs)
+	var all []error
+	for err := range errs {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
+}
+
+// Leave tells the others that this node goes, so that nobody needs to find out, and waits at most for timeout until one was told.
+func (m *Membership) Leave(timeout time.Duration) error {
+	if err := m.list.Leave(timeout); err != nil {
+		return fmt.Errorf("leave the gossip as %s: %w", m.cfg.Name, err)
+	}
+	return nil
+}
+
+// Close stops gossiping. Without Leave the others find this node dead.
+func (m *Membership) Close() error {
+	m.stop()
+	err := m.list.Shutdown()
+	m.done.Wait()
+	if err != nil {
+		return fmt.Errorf("stop gossip as %s: %w", m.cfg.Name, err)
+	}
+	return nil
+}
+
+func (m *Membership) publishLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.publish:
+		}
+		if err := m.list.UpdateNode(time.Second); err != nil {
+			// The new state is queued nonetheless, and a state sync would carry it too.
+			m.cfg.Log.V(1).Info("telling the other speakers takes long", "error", err.Error())
+		}
+	}
+}
+
+func (m *Membership) rejoinLoop(ctx context.Context) {
+	tick := time.NewTicker(m.cfg.RejoinInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.rejoin:
+		case <-tick.C:
+		}
+		if err := m.Join(ctx); err != nil && ctx.Err() == nil {
+			m.cfg.Log.V(1).Info("some speakers cannot be reached; trying again", "error", err.Error())
+		}
+	}
+}
+
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+func addrOf(n *memberlist.Node) netip.AddrPort {
+	a, ok := netip.AddrFromSlice(n.Addr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(a.Unmap(), n.Port)
+}
+
+// events keeps the table of members. memberlist calls it under its own lock, one call at a time, so that it must not wait.
+type events struct{ m *Membership }
+
+func (e events) NotifyJoin(n *memberlist.Node)   { e.set(n, "speaker has joined") }
+func (e events) NotifyUpdate(n *memberlist.Node) { e.set(n, "") }
+
+func (e events) NotifyLeave(n *memberlist.Node) {
+	if n.Name == e.m.cfg.Name {
+		return
+	}
+	e.m.mu.Lock()
+	delete(e.m.members, n.Name)
+	e.m.mu.Unlock()
+	e.m.cfg.Log.Info("speaker is gone", "node", n.Name, "left", n.State == memberlist.StateLeft)
+	notify(e.m.changes)
+}
+
+func (e events) set(n *memberlist.Node, message string) {
+	if n.Name == e.m.cfg.Name {
+		return
+	}
+	member := Member{Name: n.Name, Addr: addrOf(n), Meta: DecodeMeta(n.Meta)}
+	e.m.mu.Lock()
+	e.m.members[n.Name] = member
+	e.m.mu.Unlock()
+	if message != "" {
+		e.m.cfg.Log.Info(message, "node", member.Name, "address", member.Addr)
+	}
+	notify(e.m.changes)
+}
+
+// delegate gives memberlist the local meta.
+type delegate struct{ m *Membership }
+
+func (d delegate) NodeMeta(limit int) []byte {
+	d.m.mu.Lock()
+	defer d.m.mu.Unlock()
+	return d.m.local.Encode(limit)
+}
+
+// The other ways to carry data are not used.
+
+func (delegate) NotifyMsg([]byte)                {}
+func (delegate) GetBroadcasts(_, _ int) [][]byte { return nil }
+func (delegate) LocalState(bool) []byte          { return nil }
+func (delegate) MergeRemoteState([]byte, bool)   {}

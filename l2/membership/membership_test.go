@@ -1,0 +1,182 @@
+package membership
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestMetaRoundTrip(t *testing.T) {
+	for _, m := range []Meta{
+		{},
+		{DataplaneReady: true, Interfaces: []string{"eth0"}},
+		{Draining: true, Stopping: true, DataplaneReady: true, Interfaces: []string{"bond0.100", "eth0", "wlan0"}},
+	} {
+		if got := DecodeMeta(m.Encode(512)); !got.Equal(m) {
+			t.Errorf("%+v came back as %+v", m, got)
+		}
+	}
+}
+
+func TestMetaGolden(t *testing.T) {
+	m := Meta{Draining: true, DataplaneReady: true, Interfaces: []string{"eth1", "eth0"}}
+	want := []byte("\x01\x01\x01\x05\x02\x04eth0\x02\x04eth1")
+	if got := m.Encode(512); !bytes.Equal(got, want) {
+		t.Errorf("encoded %q, the protocol says %q", got, want)
+	}
+}
+
+func TestMetaOfANewerSpeaker(t *testing.T) {
+	b := []byte("\x01\x63\x03abc\x01\x02\x05\xff\x02\x04eth0\x64\x00")
+	if got, want := DecodeMeta(b), (Meta{Draining: true, DataplaneReady: true, Interfaces: []string{"eth0"}}); !got.Equal(want) {
+		t.Errorf("decoded %+v, want %+v", got, want)
+	}
+	if got := DecodeMeta([]byte{9, 1, 1, 1}); !got.Equal(Meta{DataplaneReady: true}) {
+		t.Errorf("an unknown version was read: %+v", got)
+	}
+}
+
+func TestMetaKeepsToItsLimit(t *testing.T) {
+	m := Meta{DataplaneReady: true}
+	for i := range 100 {
+		m.Interfaces = append(m.Interfaces, fmt.Sprintf("interface-%04d", i))
+	}
+	b := m.Encode(512)
+	if len(b) > 512 {
+		t.Fatalf("%d bytes, more than 512", len(b))
+	}
+	if got := DecodeMeta(b); len(got.Interfaces) < 30 || !got.DataplaneReady {
+		t.Errorf("%d interfaces came through", len(got.Interfaces))
+	}
+}
+
+func FuzzDecodeMeta(f *testing.F) {
+	f.Add([]byte("\x01\x01\x01\x05\x02\x04eth0\x02\x04eth1"))
+	f.Add([]byte{})
+	f.Add([]byte{1, 2, 255, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := DecodeMeta(b)
+		slices.Sort(m.Interfaces)
+		m.Interfaces = slices.Compact(m.Interfaces)
+		if got := DecodeMeta(m.Encode(1 << 20)); !got.Equal(m) {
+			t.Errorf("%+v came back as %+v", m, got)
+		}
+	})
+}
+
+// start runs a member on a loopback address of its own.
+func start(t *testing.T, name string, key []byte) *Membership {
+	t.Helper()
+	m, err := Start(Config{
+		Name: name, Bind: netip.MustParseAddrPort("127.0.0.1:0"), Key: key,
+		RejoinInterval: 200 * time.Millisecond, Log: logr.Discard(),
+	}, Meta{DataplaneReady: true, Interfaces: []string{"eth0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// until waits for a state of m's members.
+func until(t *testing.T, m *Membership, what string, ok func(map[string]Member) bool) {
+	t.Helper()
+	deadline := time.After(15 * time.Second)
+	for {
+		members := map[string]Member{}
+		for _, member := range m.Members() {
+			members[member.Name] = member
+		}
+		if ok(members) {
+			return
+		}
+		select {
+		case <-m.Changes():
+		case <-deadline:
+			t.Fatalf("%s does not see that %s; it sees %+v", m.cfg.Name, what, members)
+		}
+	}
+}
+
+func count(n int) func(map[string]Member) bool {
+	return func(members map[string]Member) bool { return len(members) == n }
+}
+
+func TestMembership(t *testing.T) {
+	key := bytes.Repeat([]byte{7}, KeySize)
+	a, b, c := start(t, "a", key), start(t, "b", key), start(t, "c", key)
+	peers := map[string]netip.AddrPort{"a": a.Addr(), "b": b.Addr(), "c": c.Addr()}
+	a.SetPeers(peers)
+	if err := a.Join(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*Membership{a, b, c} {
+		until(t, m, "all three are there", count(3))
+	}
+
+	b.SetLocal(Meta{Draining: true, DataplaneReady: true, Interfaces: []string{"eth1", "eth0"}})
+	for _, m := range []*Membership{a, b, c} {
+		until(t, m, "b is draining", func(members map[string]Member) bool {
+			return members["b"].Meta.Equal(Meta{Draining: true, DataplaneReady: true, Interfaces: []string{"eth0", "eth1"}})
+		})
+	}
+
+	if err := c.Leave(5 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	until(t, a, "c has left", count(2))
+	until(t, b, "c has left", count(2))
+
+	// a dead member is found without being told, and found again when it is back
+	addr := b.Addr()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, a, "b is dead", func(members map[string]Member) bool { _, ok := members["b"]; return !ok })
+	again, err := Start(Config{Name: "b", Bind: addr, Key: key, Log: logr.Discard()}, Meta{DataplaneReady: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := again.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	until(t, a, "b is back with what it now says", func(members map[string]Member) bool {
+		member, ok := members["b"]
+		return ok && member.Meta.Equal(Meta{DataplaneReady: true})
+	})
+}
+
+func TestOtherKeyIsKeptOut(t *testing.T) {
+	a := start(t, "a", bytes.Repeat([]byte{1}, KeySize))
+	b := start(t, "b", bytes.Repeat([]byte{2}, KeySize))
+	a.mu.Lock()
+	a.peers = map[string]netip.AddrPort{"b": b.Addr()}
+	a.mu.Unlock()
+	if err := a.Join(context.Background()); err == nil {
+		t.Error("joined a speaker that has another key")
+	}
+	if len(a.Members()) != 1 || len(b.Members()) != 1 {
+		t.Errorf("members are %+v and %+v", a.Members(), b.Members())
+	}
+}
+
+func TestShortKeyIsRefused(t *testing.T) {
+	if _, err := Start(Config{Name: "a", Bind: netip.MustParseAddrPort("127.0.0.1:0"), Key: []byte("short")}, Meta{}); err == nil {
+		t.Error("a short key was accepted")
+	}
+}

@@ -1,0 +1,89 @@
+package ndp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/go-logr/logr"
+
+	"fairlead.io/fairlead/l2/frames"
+	"fairlead.io/fairlead/l2/metrics"
+	"fairlead.io/fairlead/l2/netif"
+)
+
+// Handler is whom a responder asks and tells. Its methods are called for received frames and must return fast.
+type Handler interface {
+	// Answers says whether to answer for an address on an interface.
+	Answers(ifname string, addr netip.Addr) bool
+	// Claimed tells that other hardware claims an address that Answers is true for.
+	Claimed(ifname string, addr netip.Addr, mac netif.MAC)
+	// Failed tells that nothing is received anymore on an interface.
+	Failed(ifname string, err error)
+}
+
+// Responder answers on one interface. Its methods are safe for concurrent use.
+type Responder struct {
+	ifi     netif.Interface
+	handler Handler
+	metrics *metrics.Set
+	log     logr.Logger
+	conn    *frames.Conn
+	groups  *groups
+}
+
+// Listen starts to answer on an interface. Solicitations by multicast arrive only for addresses that were given to Join.
+func Listen(ifi netif.Interface, handler Handler, m *metrics.Set, log logr.Logger) (*Responder, error) {
+	prog, err := filter()
+	if err != nil {
+		return nil, err
+	}
+	r := &Responder{ifi: ifi, handler: handler, metrics: m, log: log.WithValues("interface", ifi.Name)}
+	ready := make(chan struct{}) // frames may arrive before conn is set
+	conn, err := frames.Listen(ifi, etherType, prog, 2048, func(frame []byte) { <-ready; r.handle(frame) },
+		func(err error) { handler.Failed(ifi.Name, err) })
+	if err != nil {
+		return nil, fmt.Errorf("listen for neighbour solicitations: %w", err)
+	}
+	r.conn = conn
+	r.groups = &groups{ifi: ifi, conn: conn, members: map[netip.Addr]*group{}}
+	close(ready)
+	return r, nil
+}
+
+func (r *Responder) handle(frame []byte) {
+	v := decide(frame, r.ifi.MAC, func(a netip.Addr) bool { return r.handler.Answers(r.ifi.Name, a) })
+	if v.reply != nil {
+		r.metrics.Requests.WithLabelValues(metrics.NDP).Inc()
+		if err := r.conn.Write(v.reply); err != nil {
+			r.log.V(1).Info("neighbour advertisement not sent", "error", err.Error())
+		} else {
+			r.metrics.Responses.WithLabelValues(metrics.NDP).Inc()
+		}
+	}
+	if v.claimed.IsValid() {
+		r.handler.Claimed(r.ifi.Name, v.claimed, v.mac)
+	}
+}
+
+// Join receives what is sent to an address's solicited-node group. Each Join needs a Leave.
+func (r *Responder) Join(addr netip.Addr) error { return r.groups.join(addr) }
+
+// Leave undoes one Join.
+func (r *Responder) Leave(addr netip.Addr) error { return r.groups.leave(addr) }
+
+// Announce sends an unsolicited neighbour advertisement for an IPv6 address, once, to all nodes.
+func (r *Responder) Announce(addr netip.Addr) error {
+	frame, err := advertisement(r.ifi.MAC, addr, allNodesMAC, allNodes, false)
+	if err != nil {
+		return fmt.Errorf("make neighbour advertisement for %s: %w", addr, err)
+	}
+	if err := r.conn.Write(frame); err != nil {
+		return fmt.Errorf("announce %s: %w", addr, err)
+	}
+	r.metrics.Gratuitous.WithLabelValues(metrics.NDP).Inc()
+	return nil
+}
+
+// Close stops answering and leaves all groups.
+func (r *Responder) Close() error { return errors.Join(r.groups.close(), r.conn.Close()) }

@@ -1,0 +1,254 @@
+package speaker
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.io/fairlead/internal/config"
+	"fairlead.io/fairlead/internal/layer2"
+	"fairlead.io/fairlead/l2/membership"
+	"fairlead.io/fairlead/l2/metrics"
+)
+
+// announcer is what the engine tells its decisions to; see announce.Announcer.
+type announcer interface {
+	Own(addr netip.Addr, interfaces []string)
+	Yield(addr netip.Addr)
+	Release(addr netip.Addr)
+}
+
+// members is what the engine asks who is alive; see membership.Membership.
+type members interface {
+	Members() []membership.Member
+	Changes() <-chan struct{}
+}
+
+// engine keeps what is known of the cluster, elects the owners of the addresses that a change can affect, and tells the
+// announcer. Reconcilers feed it; it needs no API server to go on from what it was fed last.
+type engine struct {
+	self      string
+	announcer announcer
+	metrics   *metrics.Set
+	log       logr.Logger
+	kick      chan struct{}
+	pings     chan chan struct{}
+	changed   func() // something that the Speaker object reports may have changed
+
+	mu       sync.Mutex // guards what follows
+	cluster  layer2.Cluster
+	services map[types.NamespacedName]*layer2.Service
+	holders  map[netip.Addr][]types.NamespacedName
+	owners   map[netip.Addr]string // as elected last
+	dirty    map[netip.Addr]struct{}
+	prepare  bool // the cluster has changed: all addresses may be affected
+}
+
+func newEngine(self string, ignoreExclude bool, a announcer, m *metrics.Set, changed func(), log logr.Logger) *engine {
+	return &engine{
+		self: self, announcer: a, metrics: m, log: log, changed: changed,
+		kick:     make(chan struct{}, 1),
+		pings:    make(chan chan struct{}),
+		cluster:  layer2.Cluster{Nodes: map[string]layer2.Node{}, IgnoreExcludeLabel: ignoreExclude},
+		services: map[types.NamespacedName]*layer2.Service{},
+		holders:  map[netip.Addr][]types.NamespacedName{},
+		owners:   map[netip.Addr]string{},
+		dirty:    map[netip.Addr]struct{}{},
+	}
+}
+
+// setService tells of a Service that has addresses of ours; nil: it has none anymore.
+func (e *engine) setService(name types.NamespacedName, s *layer2.Service) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := e.services[name]
+	switch {
+	case old == nil && s == nil:
+		return
+	case old != nil && s != nil && old.Equal(s):
+		return
+	}
+	if old != nil {
+		for _, addr := range old.Addresses {
+			left := slices.DeleteFunc(e.holders[addr], func(n types.NamespacedName) bool { return n == name })
+			if e.holders[addr] = left; len(left) == 0 {
+				delete(e.holders, addr)
+			}
+			e.dirty[addr] = struct{}{}
+		}
+	}
+	if s == nil {
+		delete(e.services, name)
+	} else {
+		e.services[name] = s
+		for _, addr := range s.Addresses {
+			e.holders[addr] = append(e.holders[addr], name)
+			e.dirty[addr] = struct{}{}
+		}
+	}
+	e.wake()
+}
+
+// setNode tells of a Node; nil: it is gone.
+func (e *engine) setNode(name string, n *layer2.Node) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old, ok := e.cluster.Nodes[name]
+	switch {
+	case n == nil && !ok, n != nil && ok && old.Equal(*n):
+		return
+	case n == nil:
+		delete(e.cluster.Nodes, name)
+	default:
+		e.cluster.Nodes[name] = *n
+	}
+	e.prepare = true
+	e.wake()
+}
+
+// setConfig tells of pools and advertisements.
+func (e *engine) setConfig(pools *config.Pools, advertisements []*config.L2Advertisement) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cluster.Pools, e.cluster.Advertisements = pools, advertisements
+	e.prepare = true
+	e.wake()
+}
+
+// has reports whether a Service is known.
+func (e *engine) has(name types.NamespacedName) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, ok := e.services[name]
+	return ok
+}
+
+func (e *engine) wake() { notify(e.kick) }
+
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+// run elects until the context ends. Nothing is elected before: a speaker that knows half of the cluster would announce what
+// is not its own.
+func (e *engine) run(ctx context.Context, m members) {
+	e.setMembers(m.Members())
+	for {
+		e.elect()
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.kick:
+		case <-m.Changes():
+			e.setMembers(m.Members())
+		case done := <-e.pings:
+			e.setMembers(m.Members())
+			e.elect()
+			close(done)
+		}
+	}
+}
+
+// ping waits until all that the engine was told so far is decided and acted upon.
+func (e *engine) ping(ctx context.Context) error {
+	done := make(chan struct{})
+	select {
+	case e.pings <- done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (e *engine) setMembers(list []membership.Member) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := make([]layer2.Member, 0, len(list))
+	for _, m := range list {
+		now = append(now, layer2.Member{Name: m.Name, Draining: m.Meta.Draining, Stopping: m.Meta.Stopping,
+			DataplaneReady: m.Meta.DataplaneReady, Interfaces: m.Meta.Interfaces})
+	}
+	if slices.EqualFunc(e.cluster.Members, now, func(a, b layer2.Member) bool {
+		return a.Name == b.Name && a.Draining == b.Draining && a.Stopping == b.Stopping && a.DataplaneReady == b.DataplaneReady &&
+			slices.Equal(a.Interfaces, b.Interfaces)
+	}) {
+		return
+	}
+	e.cluster.Members = now
+	e.prepare = true
+}
+
+// elect decides all addresses that a change since the last time can affect.
+func (e *engine) elect() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.prepare {
+		e.cluster.Prepare()
+		e.prepare = false
+		for addr := range e.holders {
+			e.dirty[addr] = struct{}{}
+		}
+	}
+	if len(e.dirty) == 0 {
+		return
+	}
+	for _, addr := range slices.SortedFunc(maps.Keys(e.dirty), netip.Addr.Compare) {
+		e.decide(addr)
+	}
+	clear(e.dirty)
+	e.changed()
+}
+
+// decide elects an address's owner and acts if that is, or was, this node; e.mu is held.
+func (e *engine) decide(addr netip.Addr) {
+	before := e.owners[addr]
+	names := e.holders[addr]
+	if len(names) == 0 {
+		delete(e.owners, addr)
+		e.announcer.Release(addr)
+		if before == e.self {
+			e.log.Info("address is released", "address", addr, "reason", "no Service has it anymore")
+		}
+		return
+	}
+	services := make([]*layer2.Service, 0, len(names))
+	for _, name := range names {
+		services = append(services, e.services[name])
+	}
+	d := e.cluster.Decide(addr, services)
+	e.owners[addr] = d.Owner
+	switch {
+	case d.Owner == e.self:
+		e.announcer.Own(addr, d.Interfaces)
+		if before == e.self {
+			return
+		}
+		if before != "" {
+			e.metrics.Failovers.Inc()
+		}
+		e.log.Info("address is taken over", "address", addr, "from", before, "gatesIgnored", d.Ignored)
+	case d.Owner != "" && d.Candidate(e.self):
+		e.announcer.Yield(addr) // if this node answers for it at all
+		if before == e.self {
+			e.log.Info("address is handed over", "address", addr, "to", d.Owner)
+		}
+	default:
+		e.announcer.Release(addr)
+		if before == e.self {
+			e.log.Info("address is released", "address", addr, "to", d.Owner, "reason", d.Why(e.self))
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package speaker
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/config"
+	"fairlead.io/fairlead/internal/endpoints"
+	"fairlead.io/fairlead/internal/layer2"
+	"fairlead.io/fairlead/internal/service"
+)
+
+// sliceService indexes EndpointSlices by their Service's name.
+const sliceService = "service"
+
+// setupReconcilers wires the cluster's objects to the engine. Each reconciler reads what it was told of, makes a view of it
+// and hands that on; the engine finds out whether it matters.
+func (s *Speaker) setupReconcilers() error {
+	// Names are unique in the speaker's logs and metrics; several speakers in one process are tests.
+	skip := true
+	opts := controller.Options{SkipNameValidation: &skip}
+	err := s.mgr.GetFieldIndexer().IndexField(context.Background(), &discoveryv1.EndpointSlice{}, sliceService, func(o client.Object) []string {
+		return []string{o.GetLabels()[discoveryv1.LabelServiceName]}
+	})
+	if err != nil {
+		return fmt.Errorf("index EndpointSlices: %w", err)
+	}
+	one := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		return []reconcile.Request{{}} // what changed does not matter: all are read together
+	})
+	ofService := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetLabels()[discoveryv1.LabelServiceName]}}}
+	})
+	build := func(name string) *ctrl.Builder {
+		return ctrl.NewControllerManagedBy(s.mgr).Named(name).WithOptions(opts)
+	}
+	for name, b := range map[string]struct {
+		builder *ctrl.Builder
+		read    func(context.Context, types.NamespacedName) error
+	}{
+		"service": {build("service").For(&corev1.Service{}).Watches(&discoveryv1.EndpointSlice{}, ofService), s.readService},
+		"node":    {build("node").For(&corev1.Node{}), s.readNode},
+		"config": {build("config").Watches(&v1beta1.L2Advertisement{}, one).Watches(&v1beta1.IPAddressPool{}, one),
+			func(ctx context.Context, _ types.NamespacedName) error { return s.readConfig(ctx) }},
+		"speaker": {build("speaker").Watches(&v1beta1.Speaker{}, one),
+			func(ctx context.Context, _ types.NamespacedName) error { return s.readSpeakers(ctx) }},
+	} {
+		err := b.builder.Complete(reconcile.Func(func(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
+			return reconcile.Result{}, b.read(ctx, r.NamespacedName)
+		}))
+		if err != nil {
+			return fmt.Errorf("set up the %s controller: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// firstSync reads everything once, so that the first election knows all.
+func (s *Speaker) firstSync(ctx context.Context) error {
+	c := s.mgr.GetClient()
+	var nodes corev1.NodeList
+	var services corev1.ServiceList
+	for _, list := range []client.ObjectList{&nodes, &services} {
+		if err := c.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			return fmt.Errorf("read the cluster's state: %w", err)
+		}
+	}
+	for i := range nodes.Items {
+		if err := s.readNode(ctx, client.ObjectKeyFromObject(&nodes.Items[i])); err != nil {
+			return err
+		}
+	}
+	for i := range services.Items {
+		if err := s.readService(ctx, client.ObjectKeyFromObject(&services.Items[i])); err != nil {
+			return err
+		}
+	}
+	if err := s.readConfig(ctx); err != nil {
+		return err
+	}
+	return s.readSpeakers(ctx)
+}
+
+// readService hands a Service and its endpoints on.
+func (s *Speaker) readService(ctx context.Context, name types.NamespacedName) error {
+	var svc corev1.Service
+	err := s.mgr.GetClient().Get(ctx, name, &svc)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read Service %s: %w", name, err)
+	}
+	if err != nil || !s.opts.Class.Ours(&svc) {
+		s.engine.setService(name, nil)
+		return nil
+	}
+	addresses := service.Addresses(&svc)
+	if len(addresses) == 0 {
+		s.engine.setService(name, nil)
+		return nil
+	}
+	var slices discoveryv1.EndpointSliceList
+	if err := s.mgr.GetClient().List(ctx, &slices, client.InNamespace(name.Namespace), client.MatchingFields{sliceService: name.Name},
+		client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("read the EndpointSlices of Service %s: %w", name, err)
+	}
+	view := &layer2.Service{Addresses: addresses, Labels: svc.Labels, Local: service.Local(&svc), Endpoints: endpoints.FromSlices(slices.Items)}
+	for pool := range strings.SplitSeq(svc.Annotations[v1beta1.AnnotationAllocatedFromPool], ",") {
+		if pool = strings.TrimSpace(pool); pool != "" {
+			view.Pools = append(view.Pools, pool)
+		}
+	}
+	s.engine.setService(name, view)
+	return nil
+}
+
+// readNode hands a Node on.
+func (s *Speaker) readNode(ctx context.Context, name types.NamespacedName) error {
+	var node corev1.Node
+	err := s.mgr.GetClient().Get(ctx, name, &node)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read Node %s: %w", name.Name, err)
+	}
+	if apierrors.IsNotFound(err) {
+		s.engine.setNode(name.Name, nil)
+		if name.Name == s.opts.NodeName {
+			s.setOwnNode(nil)
+		}
+		return nil
+	}
+	view := &layer2.Node{Labels: node.Labels}
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeNetworkUnavailable && c.Status == corev1.ConditionTrue {
+			view.NetworkUnavailable = true
+		}
+	}
+	s.engine.setNode(name.Name, view)
+	if name.Name == s.opts.NodeName {
+		s.setOwnNode(&node)
+	}
+	return nil
+}
+
+// readConfig hands pools and advertisements on. An advertisement that cannot be compiled is left out; the controller tells
+// of it in its status.
+func (s *Speaker) readConfig(ctx context.Context) error {
+	c := s.mgr.GetClient()
+	var pools v1beta1.IPAddressPoolList
+	var advs v1beta1.L2AdvertisementList
+	for _, list := range []client.ObjectList{&pools, &advs} {
+		if err := c.List(ctx, list); err != nil {
+			return fmt.Errorf("read pools and advertisements: %w", err)
+		}
+	}
+	compiled := make([]*config.L2Advertisement, 0, len(advs.Items))
+	for i := range advs.Items {
+		a, err := config.CompileL2Advertisement(&advs.Items[i])
+		if err != nil {
+			s.log.V(1).Info("L2Advertisement is not used", "name", advs.Items[i].Name, "error", err.Error())
+			continue
+		}
+		compiled = append(compiled, a)
+	}
+	s.engine.setConfig(config.CompilePools(pools.Items), compiled)
+	return nil
+}
+
+// readSpeakers finds the others' gossip addresses, and sees what became of this node's own object.
+func (s *Speaker) readSpeakers(ctx context.Context) error {
+	var list v1beta1.SpeakerList
+	if err := s.mgr.GetClient().List(ctx, &list); err != nil {
+		return fmt.Errorf("read Speakers: %w", err)
+	}
+	peers := map[string]netip.AddrPort{}
+	var own *v1beta1.Speaker
+	for i := range list.Items {
+		sp := &list.Items[i]
+		if sp.Name == s.opts.NodeName {
+			own = sp
+			continue
+		}
+		if addr, err := netip.ParseAddrPort(sp.Status.GossipAddress); err == nil {
+			peers[sp.Name] = addr
+		}
+	}
+	s.setPeers(peers)
+	s.status.observe(own)
+	return nil
+}

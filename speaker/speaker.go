@@ -1,0 +1,388 @@
+// Package speaker makes one node announce what it should: it reads the cluster's state, elects with it, tells the parts of l2
+// what follows, and writes the node's Speaker object.
+//
+// Which node answers for an address is decided by internal/layer2, not here. Once it has read the cluster's state it needs
+// the API server no more: announcements and elections go on from what was known last.
+package speaker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/service"
+	"fairlead.io/fairlead/internal/version"
+	"fairlead.io/fairlead/l2/announce"
+	"fairlead.io/fairlead/l2/membership"
+	"fairlead.io/fairlead/l2/metrics"
+	"fairlead.io/fairlead/l2/netif"
+)
+
+// Options of a speaker.
+type Options struct {
+	// NodeName is the name of the Node that the speaker runs on.
+	NodeName string
+	// Namespace of the gossip Secret.
+	Namespace string
+	// Class of the Services that are ours.
+	Class service.Class
+	// GossipSecret is the name of the Secret with the gossip's key, under GossipKey.
+	GossipSecret string
+	// GossipBind is where to listen for gossip; invalid: the Node's first internal address.
+	GossipBind netip.Addr
+	// GossipPort to listen on, TCP and UDP.
+	GossipPort uint16
+	// InterfacesExclude are the names of interfaces that are never used; nil: none.
+	InterfacesExclude *regexp.Regexp
+	// IgnoreExcludeLabel lets nodes answer that are labelled to be excluded from load balancers.
+	IgnoreExcludeLabel bool
+	// DataplaneHealthURL of the service proxy; empty: it is not asked.
+	DataplaneHealthURL string
+	// DrainTime bounds the hand-over when the speaker stops.
+	DrainTime time.Duration
+	// Announce says how addresses are announced. Open, Metrics and Log are filled in where they are empty.
+	Announce announce.Config
+	// Interfaces replaces netlink in tests; nil: the node's own interfaces.
+	Interfaces []netif.Interface
+	// Registerer of the metrics.
+	Registerer prometheus.Registerer
+	Log        logr.Logger
+}
+
+// Speaker is one node's speaker.
+type Speaker struct {
+	opts      Options
+	mgr       ctrl.Manager
+	log       logr.Logger
+	engine    *engine
+	announcer *announce.Announcer
+	status    *statusWriter
+	gate      *gate
+	watcher   *netif.Watcher
+	firstLook chan struct{} // closed when the interfaces are known
+	synced    atomic.Bool
+
+	mu         sync.Mutex // guards what follows
+	members    *membership.Membership
+	peers      map[string]netip.AddrPort
+	local      membership.Meta // of which the others are told
+	interfaces []netif.Interface
+	health     health
+	node       *corev1.Node
+	stopping   bool
+}
+
+// New makes a speaker that runs with the manager, which must be made with ManagerOptions.
+func New(mgr ctrl.Manager, opts Options) (*Speaker, error) {
+	m, err := metrics.New(opts.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	s := &Speaker{opts: opts, mgr: mgr, log: opts.Log, firstLook: make(chan struct{}), local: membership.Meta{DataplaneReady: true}}
+	a := opts.Announce
+	if a.Open == nil {
+		a.Open = announce.OpenPort(m, opts.Log.WithName("l2"))
+	}
+	a.Metrics, a.Log = m, opts.Log.WithName("announce")
+	s.announcer = announce.New(a)
+	s.status = newStatusWriter(mgr.GetClient(), mgr.GetAPIReader(), opts.NodeName, s.nodeUID, s.statusReport, opts.Log.WithName("status"))
+	s.engine = newEngine(opts.NodeName, opts.IgnoreExcludeLabel, s.announcer, m, s.status.changed, opts.Log.WithName("engine"))
+	s.gate = newGate(opts.DataplaneHealthURL, s.setHealth, opts.Log.WithName("dataplane"))
+	s.health = s.gate.state
+	s.watcher = netif.NewWatcher(opts.InterfacesExclude, s.setInterfaces, opts.Log.WithName("interfaces"))
+	if err := s.setupReconcilers(); err != nil {
+		return nil, err
+	}
+	if err := mgr.Add(s); err != nil {
+		return nil, fmt.Errorf("add the speaker to its manager: %w", err)
+	}
+	return s, nil
+}
+
+// NeedLeaderElection is part of manager.LeaderElectionRunnable: every node's speaker works.
+func (s *Speaker) NeedLeaderElection() bool { return false }
+
+// Start is part of manager.Runnable; the caches are synced. It returns when the context ends, and answers until then.
+func (s *Speaker) Start(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := s.firstSync(ctx); err != nil {
+		return err
+	}
+	failed := make(chan error, 2)
+	if s.opts.Interfaces != nil {
+		s.setInterfaces(s.opts.Interfaces)
+	} else {
+		wg.Go(func() { failed <- s.watcher.Run(ctx) })
+	}
+	wg.Go(func() { s.status.run(ctx) })
+	s.status.changed()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.firstLook:
+	}
+	s.gate.check(ctx)
+	wg.Go(func() { s.gate.run(ctx) })
+
+	m, err := s.startGossip(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	wg.Go(func() { failed <- s.announcer.Run(ctx) })
+	wg.Go(func() { s.engine.run(ctx, m) })
+	if err := s.engine.ping(ctx); err == nil {
+		s.synced.Store(true)
+		s.status.changed()
+		s.log.Info("speaker is ready", "node", s.opts.NodeName, "version", version.Version)
+	}
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	cancel()
+	wg.Wait()
+	s.mu.Lock()
+	s.members = nil
+	s.mu.Unlock()
+	return errors.Join(err, m.Close())
+}
+
+// startGossip waits for what it takes, joins the peers that are known, and returns a membership that goes on by itself.
+func (s *Speaker) startGossip(ctx context.Context) (*membership.Membership, error) {
+	key, err := s.waitForKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var m *membership.Membership
+	err = retry(ctx, s.log, "gossip cannot start; trying again", func() error {
+		bind, err := s.gossipAddress()
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		local := s.local
+		s.mu.Unlock()
+		m, err = membership.Start(membership.Config{
+			Name: s.opts.NodeName, Bind: netip.AddrPortFrom(bind, s.opts.GossipPort), Key: key, Log: s.log.WithName("gossip"),
+		}, local)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.members = m
+	m.SetLocal(s.local) // it may have changed meanwhile
+	m.SetPeers(s.peers)
+	s.mu.Unlock()
+	s.status.changed()
+	// Whoever starts alone takes everything over; so the others are looked for first, but those that are down not for long.
+	join, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if err := m.Join(join); err != nil {
+		s.log.Info("not all speakers can be reached; trying again while announcing", "error", err.Error())
+	}
+	return m, nil
+}
+
+// gossipAddress is where to listen.
+func (s *Speaker) gossipAddress() (netip.Addr, error) {
+	if s.opts.GossipBind.IsValid() {
+		return s.opts.GossipBind, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range nodeAddresses(s.node) {
+		if addr, err := netip.ParseAddr(a); err == nil {
+			return addr.Unmap(), nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("node %s has no internal address yet; wait for its kubelet, or set --gossip-bind-address", s.opts.NodeName)
+}
+
+// Drain hands this node's addresses over and leaves the gossip, within the drain time. The manager must still be running.
+func (s *Speaker) Drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.DrainTime)
+	defer cancel()
+	s.mu.Lock()
+	m := s.members
+	s.stopping = true
+	s.mu.Unlock()
+	if m == nil {
+		return
+	}
+	s.setLocal(func(meta *membership.Meta) { meta.Stopping = true })
+	if err := s.engine.ping(ctx); err != nil {
+		s.log.Info("stopping without a hand-over", "error", err.Error())
+		return
+	}
+	s.log.Info("stopping: waiting for other nodes to take over", "addresses", s.announcer.Yielding())
+	if err := s.announcer.WaitYielded(ctx); err != nil {
+		s.log.Info("not all addresses were taken over in time", "left", s.announcer.Yielding())
+	}
+	if err := m.Leave(time.Second); err != nil {
+		s.log.V(1).Info("leaving takes long", "error", err.Error())
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := s.status.write(last); err != nil {
+		s.log.V(1).Info("the Speaker object does not tell that this speaker stops", "error", err.Error())
+	}
+}
+
+// setLocal changes what the other speakers are told.
+func (s *Speaker) setLocal(change func(*membership.Meta)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.local)
+	if s.members != nil {
+		s.members.SetLocal(s.local)
+	}
+	s.status.changed()
+}
+
+func (s *Speaker) setInterfaces(list []netif.Interface) {
+	s.mu.Lock()
+	first := s.interfaces == nil
+	s.interfaces = append([]netif.Interface{}, list...)
+	s.mu.Unlock()
+	s.announcer.SetInterfaces(list)
+	s.setLocal(func(m *membership.Meta) { m.Interfaces = netif.Names(list) })
+	if first {
+		close(s.firstLook)
+	}
+}
+
+func (s *Speaker) setHealth(h health) {
+	s.mu.Lock()
+	s.health = h
+	s.mu.Unlock()
+	s.setLocal(func(m *membership.Meta) { m.DataplaneReady = h.Ready })
+}
+
+// setOwnNode tells of this speaker's Node.
+func (s *Speaker) setOwnNode(n *corev1.Node) {
+	s.mu.Lock()
+	s.node = n
+	s.mu.Unlock()
+	s.setLocal(func(m *membership.Meta) { m.Draining = n != nil && n.Spec.Unschedulable })
+}
+
+// setPeers tells of the other speakers' gossip addresses.
+func (s *Speaker) setPeers(peers map[string]netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peers = peers
+	if s.members != nil {
+		s.members.SetPeers(peers)
+	}
+}
+
+func (s *Speaker) nodeUID() types.UID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.node == nil {
+		return ""
+	}
+	return s.node.UID
+}
+
+// statusReport is what the Speaker object is to say now.
+func (s *Speaker) statusReport() report {
+	owned := s.announcer.Owned()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := report{nodeAddresses: nodeAddresses(s.node), version: version.Version, synced: s.synced.Load(), stopping: s.stopping, dataplane: s.health}
+	if s.members != nil {
+		r.gossipAddress = s.members.Addr().String()
+	}
+	for _, i := range s.interfaces {
+		r.interfaces = append(r.interfaces, v1beta1.SpeakerInterface{Name: i.Name, HardwareAddress: i.MAC.String()})
+	}
+	for _, o := range owned {
+		r.layer2 = append(r.layer2, v1beta1.Layer2Address{IP: o.Addr.String(), Interfaces: o.Interfaces, Since: metav1.NewTime(o.Since)})
+	}
+	return r
+}
+
+// nodeAddresses are a Node's internal addresses, in their order.
+func nodeAddresses(n *corev1.Node) []string {
+	if n == nil {
+		return nil
+	}
+	var out []string
+	for _, a := range n.Status.Addresses {
+		if a.Type == corev1.NodeInternalIP && !slices.Contains(out, a.Address) {
+			out = append(out, a.Address)
+		}
+	}
+	return out
+}
+
+// Ready is for /readyz: the cluster's state is read and acted upon.
+func (s *Speaker) Ready(*http.Request) error {
+	if !s.synced.Load() {
+		return errors.New("the speaker is reading the cluster's state, or waits for the gossip's key")
+	}
+	return nil
+}
+
+// Healthy is for /healthz: the loop that decides still turns.
+func (s *Speaker) Healthy(r *http.Request) error {
+	if !s.synced.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
+	defer cancel()
+	if err := s.engine.ping(ctx); err != nil {
+		return fmt.Errorf("the speaker does not decide anymore: %w", err)
+	}
+	return nil
+}
+
+// DefaultDataplaneHealthURL is where kube-proxy answers by default.
+const DefaultDataplaneHealthURL = "http://127.0.0.1:10256/healthz"
+
+// RunManager runs the manager until the context ends, then hands over while everything still runs, and stops.
+func (s *Speaker) RunManager(stop context.Context) error {
+	return s.run(context.WithoutCancel(stop), stop)
+}
+
+// run ends without a hand-over when ctx does.
+func (s *Speaker) run(ctx, stop context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- s.mgr.Start(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-stop.Done():
+	}
+	if ctx.Err() == nil {
+		s.Drain(ctx)
+	}
+	cancel()
+	return <-ended
+}

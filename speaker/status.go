@@ -1,0 +1,173 @@
+package speaker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"fairlead.io/fairlead/api/v1beta1"
+)
+
+// report is what the Speaker object is to say.
+type report struct {
+	nodeAddresses []string
+	gossipAddress string
+	version       string
+	interfaces    []v1beta1.SpeakerInterface
+	layer2        []v1beta1.Layer2Address
+	synced        bool
+	stopping      bool
+	dataplane     health
+}
+
+// statusWriter keeps this node's Speaker object as it should be: it creates it, and writes its status when that has changed,
+// at most once per pause. It writes nothing per Service.
+type statusWriter struct {
+	client client.Client
+	reader client.Reader // past the cache
+	node   string
+	uid    func() types.UID // of the Node; empty: not known
+	report func() report
+	pause  time.Duration
+	log    logr.Logger
+	kick   chan struct{}
+
+	mu   sync.Mutex       // guards base
+	base *v1beta1.Speaker // as last read or written; nil: not known
+}
+
+func newStatusWriter(c client.Client, reader client.Reader, node string, uid func() types.UID, r func() report, log logr.Logger) *statusWriter {
+	return &statusWriter{client: c, reader: reader, node: node, uid: uid, report: r, pause: 250 * time.Millisecond, log: log, kick: make(chan struct{}, 1)}
+}
+
+// changed tells that the report may have changed.
+func (w *statusWriter) changed() { notify(w.kick) }
+
+// observe tells how the object is in the API server; nil: it is not there. Somebody else's edit is undone.
+func (w *statusWriter) observe(s *v1beta1.Speaker) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s == nil || w.base == nil || w.base.ResourceVersion != s.ResourceVersion {
+		w.base = s
+		w.changed()
+	}
+}
+
+// run writes until the context ends. Failures are tried again, ever less often, and never matter to announcing.
+func (w *statusWriter) run(ctx context.Context) {
+	retry := time.Duration(0)
+	for {
+		if retry > 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(retry):
+			}
+		} else {
+			select {
+			case <-ctx.Done():
+				return
+			case <-w.kick:
+			}
+			select { // what else is changing is written at once
+			case <-ctx.Done():
+				return
+			case <-time.After(w.pause):
+			}
+		}
+		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := w.write(attempt)
+		cancel()
+		switch {
+		case err == nil:
+			retry = 0
+		case ctx.Err() == nil:
+			if retry == 0 {
+				w.log.Info("the Speaker object cannot be written; trying again", "speaker", w.node, "error", err.Error())
+			}
+			retry = min(max(2*retry, 500*time.Millisecond), 10*time.Second)
+		}
+	}
+}
+
+// write makes the object say what the report says.
+func (w *statusWriter) write(ctx context.Context) error {
+	w.mu.Lock()
+	base := w.base
+	w.mu.Unlock()
+	if base == nil {
+		var err error
+		if base, err = w.create(ctx); err != nil {
+			return err
+		}
+	}
+	next := base.DeepCopy()
+	fill(&next.Status, w.report())
+	if !equality.Semantic.DeepEqual(base.Status, next.Status) {
+		if err := w.client.Status().Patch(ctx, next, client.MergeFrom(base)); err != nil {
+			w.mu.Lock()
+			w.base = nil // read or created anew the next time
+			w.mu.Unlock()
+			return fmt.Errorf("write the status of Speaker %s: %w", w.node, err)
+		}
+	}
+	w.mu.Lock()
+	w.base = next
+	w.mu.Unlock()
+	return nil
+}
+
+// create gives the object as it is, or makes it. The Node owns it, so that it goes with the node.
+func (w *statusWriter) create(ctx context.Context) (*v1beta1.Speaker, error) {
+	uid := w.uid()
+	if uid == "" {
+		return nil, fmt.Errorf("create Speaker %s: Node %s is not known yet; --node-name must be the name of a Node", w.node, w.node)
+	}
+	s := &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: w.node, OwnerReferences: []metav1.OwnerReference{
+		{APIVersion: "v1", Kind: "Node", Name: w.node, UID: uid},
+	}}}
+	err := w.client.Create(ctx, s)
+	if apierrors.IsAlreadyExists(err) {
+		err = w.reader.Get(ctx, client.ObjectKeyFromObject(s), s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create Speaker %s: %w", w.node, err)
+	}
+	return s, nil
+}
+
+// fill writes a report into a status. Times have a resolution of a second in the API, so that an unchanged one stays equal.
+func fill(s *v1beta1.SpeakerStatus, r report) {
+	s.NodeAddresses, s.GossipAddress, s.Version = r.nodeAddresses, r.gossipAddress, r.version
+	s.Interfaces, s.Layer2 = r.interfaces, slices.Clone(r.layer2)
+	for i := range s.Layer2 {
+		s.Layer2[i].Since = *s.Layer2[i].Since.DeepCopy()
+		s.Layer2[i].Since.Time = s.Layer2[i].Since.Truncate(time.Second)
+	}
+	s.Layer2Count = int32(len(r.layer2)) //nolint:gosec // memory ends before int32 does
+
+	ready := metav1.Condition{Type: v1beta1.SpeakerReady, Status: metav1.ConditionTrue, Reason: v1beta1.ReasonSynced,
+		Message: "the speaker has read the cluster's state and acts on it"}
+	switch {
+	case r.stopping:
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, v1beta1.ReasonStopping, "the speaker is shutting down"
+	case !r.synced:
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, v1beta1.ReasonStarting, "the speaker is reading the cluster's state"
+	}
+	meta.SetStatusCondition(&s.Conditions, ready)
+	dataplane := metav1.Condition{Type: v1beta1.SpeakerDataplaneReady, Status: metav1.ConditionFalse, Reason: r.dataplane.Reason, Message: r.dataplane.Message}
+	if r.dataplane.Ready {
+		dataplane.Status = metav1.ConditionTrue
+	}
+	meta.SetStatusCondition(&s.Conditions, dataplane)
+}
