@@ -288,20 +288,6 @@ func (s *scenario) owner(addr netip.Addr) string {
 	return nodes[0]
 }
 
-// podNodes maps the names of the ready pods of an app to their nodes.
-func (s *scenario) podNodes(app string) map[string]string {
-	s.Helper()
-	var pods corev1.PodList
-	s.Expect(cluster.List(s.ctx, &pods, client.InNamespace(s.namespace), client.MatchingLabels{"app": app})).To(Succeed())
-	nodes := map[string]string{}
-	for i := range pods.Items {
-		if pods.Items[i].DeletionTimestamp == nil {
-			nodes[pods.Items[i].Name] = pods.Items[i].Spec.NodeName
-		}
-	}
-	return nodes
-}
-
 // endpointSlice is made by hand for a Service without selector.
 func (s *scenario) endpointSlice(service string, addr netip.Addr, port int32) *discoveryv1.EndpointSlice {
 	family := discoveryv1.AddressTypeIPv4
