@@ -3,12 +3,9 @@ package ndp
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -324,22 +321,6 @@ func TestKernelAsClient(t *testing.T) {
 	neighbour("at the host again", func(e netlink.Neigh) bool { return bytes.Equal(e.HardwareAddr, n.Host.MAC[:]) })
 }
 
-// groupsOn are the IPv6 groups that the kernel has joined on an interface.
-func groupsOn(t *testing.T, ifname string) map[string]bool {
-	t.Helper()
-	raw, err := os.ReadFile("/proc/thread-self/net/igmp6") // the first thread may be the client's
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]bool{}
-	for line := range strings.Lines(string(raw)) {
-		if f := strings.Fields(line); len(f) > 2 && f[1] == ifname {
-			out[f[2]] = true
-		}
-	}
-	return out
-}
-
 func TestGroups(t *testing.T) {
 	n := nettest.New(t)
 	r, _ := responder(t, n, nettest.NewHandler(vip))
@@ -348,26 +329,24 @@ func TestGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw := name.As16()
-	group := hex.EncodeToString(raw[:])
 	for _, x := range []netip.Addr{a, b} {
 		if err := r.Join(x); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if !groupsOn(t, n.Host.Name)[group] {
-		t.Errorf("group %s is not joined: %v", name, groupsOn(t, n.Host.Name))
+	if !nettest.Joined(t, n.Host.Name, name) {
+		t.Errorf("group %s is not joined: %v", name, nettest.Groups(t, n.Host.Name))
 	}
 	if err := r.Leave(a); err != nil {
 		t.Fatal(err)
 	}
-	if !groupsOn(t, n.Host.Name)[group] {
+	if !nettest.Joined(t, n.Host.Name, name) {
 		t.Error("the group was left while another address needs it")
 	}
 	if err := r.Leave(b); err != nil {
 		t.Fatal(err)
 	}
-	if groupsOn(t, n.Host.Name)[group] {
+	if nettest.Joined(t, n.Host.Name, name) {
 		t.Error("the group was not left")
 	}
 }
@@ -382,7 +361,7 @@ func TestManyGroups(t *testing.T) {
 			t.Fatalf("address %d: %v", i, err)
 		}
 	}
-	if got := len(groupsOn(t, n.Host.Name)); got < many {
+	if got := len(nettest.Groups(t, n.Host.Name)); got < many {
 		t.Errorf("%d groups joined, want %d at least", got, many)
 	}
 	if len(r.groups.sockets) < 2 {
