@@ -3,12 +3,14 @@
 package nettest
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -248,3 +250,26 @@ func (h *Handler) Claimed(_ string, a netip.Addr, _ netif.MAC) { h.Claims <- a }
 
 // Failed is part of Handler.
 func (h *Handler) Failed(ifname string, err error) { panic(ifname + ": " + err.Error()) }
+
+// Joined reports whether the kernel has joined an IPv6 group on one of the host's interfaces.
+func Joined(t testing.TB, ifname string, group netip.Addr) bool {
+	t.Helper()
+	raw := group.As16()
+	return Groups(t, ifname)[hex.EncodeToString(raw[:])]
+}
+
+// Groups are the IPv6 groups, in hexadecimal digits, that the kernel has joined on one of the host's interfaces.
+func Groups(t testing.TB, ifname string) map[string]bool {
+	t.Helper()
+	raw, err := os.ReadFile("/proc/thread-self/net/igmp6") // /proc/self is the first thread, which may be the client's
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]bool{}
+	for line := range strings.Lines(string(raw)) {
+		if f := strings.Fields(line); len(f) > 2 && f[1] == ifname {
+			out[f[2]] = true
+		}
+	}
+	return out
+}
