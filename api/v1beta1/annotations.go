@@ -18,8 +18,7 @@ const (
 // two names, separated by a comma and in the order of the addresses, when the two families come from two pools.
 const AnnotationAllocatedFromPool = "fairlead.io/ip-allocated-from-pool"
 
-// AddressPoolAliases, LoadBalancerIPsAliases and AllowSharedIPAliases are accepted in place of our own annotations, in this order.
-// They return fresh slices, so that no caller can change another's.
+// AddressPoolAliases are the aliases of AnnotationAddressPool, in the order in which they are looked for.
 func AddressPoolAliases() []string {
 	return []string{"metallb.io/address-pool", "metallb.universe.tf/address-pool"}
 }

@@ -85,7 +85,7 @@ type SpeakerStatus struct {
 
 	// layer2Count is the number of addresses in layer2.
 	// +optional
-	Layer2Count int32 `json:"layer2Count,omitempty"`
+	Layer2Count int32 `json:"layer2Count"`
 
 	// bgp are the node's BGP sessions.
 	// +optional

@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.io/fairlead/api/v1beta1"
+)
+
+// PrintStatus prints the state of pools, speakers and Services as tables, and below them every object that is not as it
+// should be, with the sentence of its condition.
+func PrintStatus(w io.Writer, s Snapshot) error {
+	out := &printer{tabs: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	out.pools(s.Pools)
+	out.speakers(s.Speakers)
+	out.services(s.Services, owners(s.Speakers))
+	out.attention(s)
+	if out.err != nil {
+		return fmt.Errorf("print status: %w", out.err)
+	}
+	return nil
+}
+
+// printer remembers the first error, so that the tables read as tables.
+type printer struct {
+	tabs *tabwriter.Writer
+	err  error
+}
+
+func (p *printer) row(cells ...string) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintln(p.tabs, strings.Join(cells, "\t"))
+	}
+}
+
+// end closes a table, so that the next one has widths of its own.
+func (p *printer) end() {
+	p.row()
+	if p.err == nil {
+		p.err = p.tabs.Flush()
+	}
+}
+
+func (p *printer) pools(pools []v1beta1.IPAddressPool) {
+	if len(pools) == 0 {
+		p.row("No IPAddressPool: create one, so that Services can be given addresses.")
+		p.end()
+		return
+	}
+	p.row("POOL", "READY", "IPV4 USED", "IPV4 FREE", "IPV6 USED", "IPV6 FREE", "ADDRESSES")
+	for i := range pools {
+		pool := &pools[i]
+		ranges := make([]string, 0, len(pool.Spec.Addresses))
+		for _, r := range pool.Spec.Addresses {
+			ranges = append(ranges, string(r))
+		}
+		p.row(pool.Name, conditionCell(pool.Status.Conditions, v1beta1.ConditionReady),
+			fmt.Sprint(pool.Status.IPv4.Assigned), fmt.Sprint(pool.Status.IPv4.Available),
+			fmt.Sprint(pool.Status.IPv6.Assigned), fmt.Sprint(pool.Status.IPv6.Available), strings.Join(ranges, ", "))
+	}
+	p.end()
+}
+
+func (p *printer) speakers(speakers []v1beta1.Speaker) {
+	if len(speakers) == 0 {
+		p.row("No Speaker: is the DaemonSet fairlead-speaker running?")
+		p.end()
+		return
+	}
+	p.row("SPEAKER", "READY", "DATAPLANE", "INTERFACES", "ADDRESSES ANSWERED")
+	for i := range speakers {
+		s := &speakers[i]
+		names := make([]string, 0, len(s.Status.Interfaces))
+		for _, ifi := range s.Status.Interfaces {
+			names = append(names, ifi.Name)
+		}
+		p.row(s.Name, conditionCell(s.Status.Conditions, v1beta1.SpeakerReady), conditionCell(s.Status.Conditions, v1beta1.SpeakerDataplaneReady),
+			dash(strings.Join(names, ", ")), fmt.Sprint(len(s.Status.Layer2)))
+	}
+	p.end()
+}
+
+func (p *printer) services(services []corev1.Service, owners map[netip.Addr][]string) {
+	if len(services) == 0 {
+		p.row("No Service of type LoadBalancer.")
+		p.end()
+		return
+	}
+	p.row("SERVICE", "ADDRESSES", "POOL", "ANNOUNCED BY")
+	for i := range services {
+		svc := &services[i]
+		var ips, nodes []string
+		for _, in := range svc.Status.LoadBalancer.Ingress {
+			ips = append(ips, in.IP)
+			if addr, err := netip.ParseAddr(in.IP); err == nil {
+				nodes = append(nodes, owners[addr]...)
+			}
+		}
+		slices.Sort(nodes)
+		p.row(svc.Namespace+"/"+svc.Name, dash(strings.Join(ips, ", ")), dash(svc.Annotations[v1beta1.AnnotationAllocatedFromPool]),
+			dash(strings.Join(slices.Compact(nodes), ", ")))
+	}
+	p.end()
+}
+
+// attention lists what is not as it should be: conditions that are not in their good state.
+func (p *printer) attention(s Snapshot) {
+	var lines []string
+	report := func(kind, name string, conditions []metav1.Condition, good metav1.ConditionStatus, types ...string) {
+		for _, t := range types {
+			if c := meta.FindStatusCondition(conditions, t); c != nil && c.Status != good {
+				lines = append(lines, fmt.Sprintf("%s %s: %s: %s", kind, name, c.Reason, c.Message))
+			}
+		}
+	}
+	for i := range s.Pools {
+		report("pool", s.Pools[i].Name, s.Pools[i].Status.Conditions, metav1.ConditionTrue, v1beta1.ConditionReady)
+	}
+	for i := range s.L2Advertisements {
+		report("L2Advertisement", s.L2Advertisements[i].Name, s.L2Advertisements[i].Status.Conditions, metav1.ConditionTrue, v1beta1.ConditionAccepted)
+	}
+	for i := range s.Speakers {
+		report("speaker", s.Speakers[i].Name, s.Speakers[i].Status.Conditions, metav1.ConditionTrue, v1beta1.SpeakerReady, v1beta1.SpeakerDataplaneReady)
+		report("speaker", s.Speakers[i].Name, s.Speakers[i].Status.Conditions, metav1.ConditionFalse, v1beta1.SpeakerAddressConflict)
+	}
+	for i := range s.Services {
+		svc := &s.Services[i]
+		report("Service", svc.Namespace+"/"+svc.Name, svc.Status.Conditions, metav1.ConditionTrue, v1beta1.ConditionAddressAssigned, v1beta1.ConditionAnnounced)
+	}
+	if len(lines) == 0 {
+		return
+	}
+	p.row("NEEDS ATTENTION")
+	for _, line := range lines {
+		p.row("  " + line)
+	}
+	p.end()
+}
+
+// owners maps each announced address to the nodes that report to answer for it; more than one is a hand-over under way.
+func owners(speakers []v1beta1.Speaker) map[netip.Addr][]string {
+	nodes := map[netip.Addr][]string{}
+	for i := range speakers {
+		for _, a := range speakers[i].Status.Layer2 {
+			if addr, err := netip.ParseAddr(a.IP); err == nil {
+				nodes[addr] = append(nodes[addr], speakers[i].Name)
+			}
+		}
+	}
+	return nodes
+}
+
+func conditionCell(conditions []metav1.Condition, conditionType string) string {
+	c := meta.FindStatusCondition(conditions, conditionType)
+	switch {
+	case c == nil:
+		return "Unknown"
+	case c.Status == metav1.ConditionTrue:
+		return "True"
+	default:
+		return fmt.Sprintf("%s (%s)", c.Status, c.Reason)
+	}
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

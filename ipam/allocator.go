@@ -1,0 +1,401 @@
+package ipam
+
+import (
+	"net/netip"
+	"slices"
+	"sort"
+
+	"go4.org/netipx"
+)
+
+// Allocator knows the pools, who holds which address and who waits. It is not safe for concurrent use: one mutex, its owner's,
+// guards all of it.
+type Allocator struct {
+	pools  map[string]*poolState
+	choice []*poolState // in the order of choice
+	claims []claim      // disjoint, sorted: which pool has an address
+
+	services map[Key]*allocation
+	// holders of an address: the first here, further ones, who share it, in sharers.
+	holders map[netip.Addr]*allocation
+	sharers map[netip.Addr][]*allocation
+	// shared lists the addresses that are held under a sharing key.
+	shared map[string][]netip.Addr
+
+	waiting waiting
+	woken   map[Key]struct{}
+	changed map[string]struct{} // pools whose counts may have changed
+}
+
+type claim struct {
+	from, to netip.Addr
+	pool     *poolState
+}
+
+// allocation is what one Service holds.
+type allocation struct {
+	service Key
+	sharing *Sharing
+	held    []hold
+}
+
+type hold struct {
+	addr netip.Addr
+	// pool that the address is attributed to: the one that has it, else the one that last had it.
+	pool string
+	// leaving: the Service is to have another address; this one stays with it until Confirm.
+	leaving bool
+}
+
+func (s *allocation) leaves(addr netip.Addr) bool {
+	return slices.ContainsFunc(s.held, func(h hold) bool { return h.addr == addr && h.leaving })
+}
+
+// NewAllocator has no pools and no holders.
+func NewAllocator() *Allocator {
+	return &Allocator{
+		pools:    map[string]*poolState{},
+		services: map[Key]*allocation{},
+		holders:  map[netip.Addr]*allocation{},
+		sharers:  map[netip.Addr][]*allocation{},
+		shared:   map[string][]netip.Addr{},
+		waiting:  newWaiting(),
+		woken:    map[Key]struct{}{},
+		changed:  map[string]struct{}{},
+	}
+}
+
+// Woken are the Services whose addresses or reasons changed by what happened to others since the last call.
+func (a *Allocator) Woken() []Key {
+	if len(a.woken) == 0 {
+		return nil
+	}
+	keys := make([]Key, 0, len(a.woken))
+	for k := range a.woken {
+		keys = append(keys, k)
+	}
+	clear(a.woken)
+	slices.Sort(keys)
+	return keys
+}
+
+// Changed are the pools whose counts or overlaps may have changed since the last call.
+func (a *Allocator) Changed() []string {
+	if len(a.changed) == 0 {
+		return nil
+	}
+	names := make([]string, 0, len(a.changed))
+	for n := range a.changed {
+		names = append(names, n)
+	}
+	clear(a.changed)
+	slices.Sort(names)
+	return names
+}
+
+// Assign decides and remembers the decision. Addresses that the Service is no longer to have stay reserved until Confirm.
+// A Service that did not get all it asks for waits, until something that can help happens or it is assigned again or released.
+func (a *Allocator) Assign(req Request) Decision {
+	d := a.assign(&req)
+	a.settle()
+	return d
+}
+
+// AssignAll assigns in the order in which waiting Services are served: explicit requests before automatic ones, then oldest first.
+func (a *Allocator) AssignAll(reqs []Request) {
+	slices.SortFunc(reqs, func(x, y Request) int { return requestOrder(&x, &y) })
+	for i := range reqs {
+		a.assign(&reqs[i])
+	}
+	a.settle()
+}
+
+func (a *Allocator) assign(req *Request) Decision {
+	d := a.Decide(*req)
+	s := a.services[req.Service]
+	if s == nil && len(d.Addresses) > 0 {
+		s = &allocation{service: req.Service, sharing: req.Sharing}
+		a.services[req.Service] = s
+	}
+	if s != nil {
+		a.setSharing(s, req.Sharing)
+		for i := range s.held {
+			h := &s.held[i]
+			stays := slices.ContainsFunc(d.Addresses, func(x Assigned) bool { return x.Addr == h.addr })
+			if !stays && !h.leaving {
+				a.waiting.happened(waitKey{addr: h.addr}) // who was to leave for this Service's sake need not
+			}
+			h.leaving = !stays
+		}
+		for _, x := range d.Addresses {
+			a.hold(s, x.Addr, x.Pool)
+		}
+	}
+	if d.Complete {
+		a.waiting.remove(req.Service)
+	} else {
+		a.waiting.put(req, d)
+	}
+	return d
+}
+
+// Held are the addresses that a Service has, without those that it is leaving.
+func (a *Allocator) Held(service Key) []Assigned {
+	s := a.services[service]
+	if s == nil {
+		return nil
+	}
+	var held []Assigned
+	for _, h := range s.held {
+		if !h.leaving {
+			held = append(held, Assigned{h.addr, h.pool})
+		}
+	}
+	return held
+}
+
+// Reserved reports whether the address is reserved for the Service: held, or being left.
+func (a *Allocator) Reserved(service Key, addr netip.Addr) bool {
+	s := a.services[service]
+	return s != nil && slices.ContainsFunc(s.held, func(h hold) bool { return h.addr == addr })
+}
+
+// Confirm says that the Service's status shows what it has and nothing else, so that what it was leaving is free.
+func (a *Allocator) Confirm(service Key) {
+	if s := a.services[service]; s != nil {
+		a.drop(s, func(h hold) bool { return h.leaving })
+		a.settle()
+	}
+}
+
+// Release frees everything that a Service has, and forgets that it waits.
+func (a *Allocator) Release(service Key) {
+	a.waiting.remove(service)
+	delete(a.woken, service)
+	if s := a.services[service]; s != nil {
+		a.drop(s, func(hold) bool { return true })
+		a.settle()
+	}
+}
+
+func (a *Allocator) drop(s *allocation, which func(hold) bool) {
+	kept := s.held[:0]
+	for _, h := range s.held {
+		if which(h) {
+			a.unhold(s, h)
+		} else {
+			kept = append(kept, h)
+		}
+	}
+	s.held = kept
+	if len(s.held) == 0 {
+		delete(a.services, s.service)
+	}
+}
+
+// hold notes that the Service has the address; pool is its attribution where no pool claims it.
+func (a *Allocator) hold(s *allocation, addr netip.Addr, pool string) {
+	if slices.ContainsFunc(s.held, func(h hold) bool { return h.addr == addr }) {
+		return
+	}
+	claimant := a.claimant(addr)
+	if claimant != nil {
+		pool = claimant.Name
+	}
+	s.held = append(s.held, hold{addr: addr, pool: pool})
+	if a.holders[addr] == nil {
+		a.holders[addr] = s
+		if claimant != nil {
+			claimant.take(addr)
+		}
+		a.count(pool, addr, 1)
+	} else {
+		a.sharers[addr] = append(a.sharers[addr], s)
+	}
+	if s.sharing != nil {
+		a.listShared(s.sharing.Key, addr)
+	}
+}
+
+// unhold undoes hold; the caller takes it off s.held.
+func (a *Allocator) unhold(s *allocation, h hold) {
+	others := a.sharers[h.addr]
+	if a.holders[h.addr] == s {
+		if len(others) > 0 {
+			a.holders[h.addr], others = others[0], others[1:]
+		} else {
+			delete(a.holders, h.addr)
+			if claimant := a.claimant(h.addr); claimant != nil {
+				claimant.give(h.addr)
+				a.waiting.happened(waitKey{pool: claimant.Name, family: FamilyOf(h.addr)})
+			}
+			a.count(h.pool, h.addr, -1)
+		}
+	} else {
+		others = slices.DeleteFunc(slices.Clone(others), func(o *allocation) bool { return o == s })
+	}
+	if len(others) == 0 {
+		delete(a.sharers, h.addr)
+	} else {
+		a.sharers[h.addr] = others
+	}
+	if s.sharing != nil {
+		a.unlistShared(s.sharing.Key, h.addr)
+		// Those who stay may now have room for a Service that collided with the one that left.
+		a.waiting.happened(waitKey{share: s.sharing.Key})
+	}
+	a.waiting.happened(waitKey{addr: h.addr})
+}
+
+// count one address more or less for the pool that it is attributed to.
+func (a *Allocator) count(pool string, addr netip.Addr, n int64) {
+	if p := a.pools[pool]; p != nil {
+		p.assigned[FamilyOf(addr)] += n
+		a.changed[pool] = struct{}{}
+	}
+}
+
+// claimant is the pool that has the address now; nil: none.
+func (a *Allocator) claimant(addr netip.Addr) *poolState {
+	i := sort.Search(len(a.claims), func(i int) bool { return addr.Less(a.claims[i].from) }) - 1
+	if i < 0 || a.claims[i].to.Less(addr) {
+		return nil
+	}
+	return a.claims[i].pool
+}
+
+// eachHolder calls f for each Service on the address until it returns false.
+func (a *Allocator) eachHolder(addr netip.Addr, f func(*allocation) bool) {
+	if s := a.holders[addr]; s == nil || !f(s) {
+		return
+	}
+	for _, s := range a.sharers[addr] {
+		if !f(s) {
+			return
+		}
+	}
+}
+
+// setSharing changes how a Service shares its addresses.
+func (a *Allocator) setSharing(s *allocation, sharing *Sharing) {
+	if s.sharing.equal(sharing) {
+		return
+	}
+	old := s.sharing
+	for _, h := range s.held {
+		if old != nil {
+			s.sharing = nil
+			a.unlistShared(old.Key, h.addr)
+		}
+		a.waiting.happened(waitKey{addr: h.addr})
+	}
+	s.sharing = sharing
+	if old != nil {
+		a.waiting.happened(waitKey{share: old.Key})
+	}
+	if sharing != nil {
+		for _, h := range s.held {
+			a.listShared(sharing.Key, h.addr)
+		}
+	}
+}
+
+func (a *Allocator) listShared(key string, addr netip.Addr) {
+	list := a.shared[key]
+	if i, found := slices.BinarySearchFunc(list, addr, netip.Addr.Compare); !found {
+		a.shared[key] = slices.Insert(list, i, addr)
+	}
+	a.waiting.happened(waitKey{share: key})
+}
+
+// unlistShared takes the address off the key's list unless another holder of it names the key. The caller has already taken
+// the leaving Service off the holders, or its sharing off.
+func (a *Allocator) unlistShared(key string, addr netip.Addr) {
+	stays := false
+	a.eachHolder(addr, func(o *allocation) bool {
+		stays = o.sharing != nil && o.sharing.Key == key
+		return !stays
+	})
+	if stays {
+		return
+	}
+	list := a.shared[key]
+	if i, found := slices.BinarySearchFunc(list, addr, netip.Addr.Compare); found {
+		list = slices.Delete(list, i, i+1)
+	}
+	if len(list) == 0 {
+		delete(a.shared, key)
+	} else {
+		a.shared[key] = list
+	}
+}
+
+// Imported is what a Service's status shows when the Allocator starts.
+type Imported struct {
+	Request
+	Addresses []netip.Addr
+	// Pools that the Service's annotation names for the addresses, in their order; may be shorter or empty.
+	Pools []string
+}
+
+// Conflict is an address that two Services' statuses show and that they cannot share. The older one keeps it.
+type Conflict struct {
+	Service Key
+	Addr    netip.Addr
+	Keeper  Key
+	Why     string
+}
+
+// Import takes over what Services' statuses show, before anything is assigned: in pools or not, whatever the pools' rules
+// are. Only where two Services cannot be on one address does the younger not get it: see Conflict.
+func (a *Allocator) Import(items []Imported) []Conflict {
+	items = slices.Clone(items)
+	slices.SortFunc(items, func(x, y Imported) int { return ageOrder(&x.Request, &y.Request) })
+	var conflicts []Conflict
+	for i := range items {
+		it := &items[i]
+		s := a.services[it.Service]
+		if s == nil {
+			s = &allocation{service: it.Service, sharing: it.Sharing}
+		}
+		for j, addr := range it.Addresses {
+			if keeper, why := a.blocks(addr, s.service, it.Sharing, false); why != "" {
+				conflicts = append(conflicts, Conflict{it.Service, addr, keeper, why})
+				continue
+			}
+			pool := ""
+			if j < len(it.Pools) {
+				pool = it.Pools[j]
+			} else if len(it.Pools) == 1 {
+				pool = it.Pools[0]
+			}
+			a.hold(s, addr, pool)
+		}
+		if len(s.held) > 0 {
+			a.services[it.Service] = s
+		}
+	}
+	a.settle()
+	return conflicts
+}
+
+// blocks finds a holder of the address that a Service cannot share it with. To a Service that is on the address already, those who
+// are leaving it do not count: of two that cannot stay together one moves, and not the other as well.
+func (a *Allocator) blocks(addr netip.Addr, service Key, sharing *Sharing, staying bool) (keeper Key, why string) {
+	a.eachHolder(addr, func(o *allocation) bool {
+		if o.service != service && !(staying && o.leaves(addr)) {
+			keeper, why = o.service, sharing.conflict(o.sharing)
+		}
+		return why == ""
+	})
+	return keeper, why
+}
+
+// rangesOf formats a pool's list for a sentence.
+func rangesOf(list []netipx.IPRange) string {
+	texts := make([]string, len(list))
+	for i, r := range list {
+		texts[i] = FormatRange(r)
+	}
+	return cutList(texts, ", ")
+}

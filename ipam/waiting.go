@@ -1,0 +1,152 @@
+package ipam
+
+import (
+	"slices"
+
+	"github.com/google/btree"
+)
+
+// waiting is the Services that did not get all they ask for, by what could help them. Something that happens then finds them in
+// the order in which they are served, without a look at any other Service.
+type waiting struct {
+	services map[Key]*waiter
+	// by what they wait for; under the zero key: all of them.
+	by map[waitKey]*btree.BTreeG[*waiter]
+	// unsatisfied counts those whose request is not satisfied; the others have one of two families that they prefer.
+	unsatisfied int
+	// events that nobody has looked at yet.
+	events []waitKey
+}
+
+type waiter struct {
+	req      Request
+	keys     []waitKey
+	decision Decision
+}
+
+func newWaiting() waiting {
+	return waiting{services: map[Key]*waiter{}, by: map[waitKey]*btree.BTreeG[*waiter]{}}
+}
+
+func waiterLess(a, b *waiter) bool { return requestOrder(&a.req, &b.req) < 0 }
+
+func (w *waiting) put(req *Request, d Decision) {
+	w.remove(req.Service)
+	x := &waiter{req: *req, decision: d, keys: append(slices.Clone(d.waits), waitKey{}, namespaceKey(req.Service.Namespace()))}
+	w.services[req.Service] = x
+	if !d.Satisfied {
+		w.unsatisfied++
+	}
+	for _, k := range x.keys {
+		t := w.by[k]
+		if t == nil {
+			t = btree.NewG(8, waiterLess)
+			w.by[k] = t
+		}
+		t.ReplaceOrInsert(x)
+	}
+}
+
+func (w *waiting) remove(service Key) {
+	x := w.services[service]
+	if x == nil {
+		return
+	}
+	delete(w.services, service)
+	if !x.decision.Satisfied {
+		w.unsatisfied--
+	}
+	for _, k := range x.keys {
+		if t := w.by[k]; t != nil {
+			t.Delete(x)
+			if t.Len() == 0 {
+				delete(w.by, k)
+			}
+		}
+	}
+}
+
+// happened notes that something has changed, if anybody waits for it.
+func (w *waiting) happened(k waitKey) {
+	if w.by[k] != nil && !slices.Contains(w.events, k) {
+		w.events = append(w.events, k)
+	}
+}
+
+// next waiter for any of the keys after the last one.
+func (w *waiting) next(keys []waitKey, last *waiter) *waiter {
+	var first *waiter
+	for _, k := range keys {
+		t := w.by[k]
+		if t == nil {
+			continue
+		}
+		visit := func(x *waiter) bool {
+			if last != nil && !waiterLess(last, x) {
+				return true
+			}
+			if first == nil || waiterLess(x, first) {
+				first = x
+			}
+			return false
+		}
+		if last == nil {
+			t.Ascend(visit)
+		} else {
+			t.AscendGreaterOrEqual(last, visit)
+		}
+	}
+	return first
+}
+
+// settle serves those whom what has happened can help, in order, until nothing more has.
+func (a *Allocator) settle() {
+	for len(a.waiting.events) > 0 {
+		keys := a.waiting.events
+		a.waiting.events = nil
+		var last *waiter
+		for {
+			keys = slices.DeleteFunc(keys, a.spent)
+			x := a.waiting.next(keys, last)
+			if x == nil {
+				break
+			}
+			last = x
+			before := x.decision
+			after := a.assign(&x.req)
+			if before.Reason != after.Reason || before.Message != after.Message || !slices.Equal(before.Addresses, after.Addresses) {
+				a.woken[x.req.Service] = struct{}{}
+			}
+		}
+	}
+}
+
+// spent reports whether the key cannot help anybody any more: the pool is full again.
+func (a *Allocator) spent(k waitKey) bool {
+	if k.pool == "" {
+		return false
+	}
+	p := a.pools[k.pool]
+	if p == nil {
+		return true
+	}
+	_, free := p.lowest(k.family)
+	return !free
+}
+
+// Waiting is the number of Services whose request is not satisfied and that something in the cluster could help.
+func (a *Allocator) Waiting() int { return a.waiting.unsatisfied }
+
+// NamespaceLabels tells what a namespace's labels are now, for the Services of it that wait. Services that have
+// addresses keep them.
+func (a *Allocator) NamespaceLabels(namespace string, labels map[string]string) {
+	k := namespaceKey(namespace)
+	if t := a.waiting.by[k]; t != nil {
+		t.Ascend(func(x *waiter) bool {
+			x.req.NamespaceLabels = labels
+			return true
+		})
+		a.waiting.happened(k)
+		a.settle()
+	}
+}

@@ -1,0 +1,111 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/test/lab"
+)
+
+// system is the namespace that Fairlead is installed in.
+const system = "fairlead-system"
+
+// The one lab, its client on the LAN, and a client for its API server, for all tests.
+var (
+	theLab    *lab.Lab
+	lanClient *lab.Host
+	cluster   client.Client
+)
+
+// TestMain brings the lab up with Fairlead installed, unless one is up already, and takes down what it brought up.
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+		defer cancel()
+		down, err := prepare(ctx)
+		defer down()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// TestE2E is all of the suite: first, in parallel, what breaks nothing; then, one after another, what does.
+func TestE2E(t *testing.T) {
+	t.Run("Parallel", func(t *testing.T) {
+		for name, test := range map[string]func(*testing.T){
+			"Walkthrough":     testWalkthrough,
+			"OneAnswer":       testOneAnswer,
+			"NoSelector":      testNoSelector,
+			"NoNodePorts":     testNoNodePorts,
+			"LeftAlone":       testLeftAlone,
+			"SessionAffinity": testSessionAffinity,
+			"Local":           testLocal,
+			"Delete":          testDelete,
+			"UDP":             testUDP,
+			"BadInput":        testBadInput,
+			"NoEndpoints":     testNoEndpoints,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t)
+			})
+		}
+	})
+	t.Run("LinkCut", testLinkCut)
+	t.Run("SpeakerGone", testSpeakerGone)
+	t.Run("ControllerRestarts", testControllerRestarts)
+	t.Run("APIServerPaused", testAPIServerPaused)
+	t.Run("KillLoop", testKillLoop)
+}
+
+// prepare opens the lab that is up, or brings one up; down takes down what it brought up.
+func prepare(ctx context.Context) (down func(), err error) {
+	down = func() {}
+	ctrl.SetLogger(logr.Discard())
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return down, err
+	}
+	labConfig := lab.Config{Name: os.Getenv("FAIRLEAD_LAB"), Root: root, Install: true}
+	theLab, err = lab.Open(labConfig)
+	if errors.Is(err, lab.ErrNotUp) {
+		down = func() {
+			if err := lab.Down(context.Background(), labConfig, os.Stderr); err != nil {
+				fmt.Fprintln(os.Stderr, "e2e: take the lab down:", err)
+			}
+		}
+		theLab, err = lab.Up(ctx, labConfig, os.Stderr)
+	}
+	if err != nil {
+		return down, err
+	}
+	if lanClient, err = theLab.Host("client"); err != nil {
+		return down, err
+	}
+	config, err := theLab.RESTConfig()
+	if err != nil {
+		return down, err
+	}
+	config.QPS, config.Burst = 200, 400
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
+		return down, err
+	}
+	cluster, err = client.New(config, client.Options{Scheme: scheme})
+	return down, err
+}

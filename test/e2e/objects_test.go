@@ -1,0 +1,307 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/test/lab"
+)
+
+// patience is long enough for a loaded machine: what has not come by then does not come.
+const patience = 60 * time.Second
+
+// scenario is one test's part of the cluster: a namespace, and a pool of eight IPv4 and eight IPv6 addresses that only this namespace may use.
+type scenario struct {
+	*testing.T
+	*WithT
+	ctx       context.Context
+	namespace string
+	pool      *v1beta1.IPAddressPool
+	// v4 and v6 are the first addresses of the pool.
+	v4, v6 netip.Addr
+}
+
+// A scenario's number names its namespace; its slot is its part of the address space, which another one may have afterwards.
+var (
+	scenarios atomic.Int32
+	slots     = func() chan int {
+		const n = 13 // of eight addresses each: 192.168.100.128 to 192.168.100.231
+		c := make(chan int, n)
+		for i := range n {
+			c <- i
+		}
+		return c
+	}()
+)
+
+// newScenario makes the namespace and the pool, and removes all of it when the test ends.
+func newScenario(t *testing.T) *scenario {
+	t.Helper()
+	slot := <-slots
+	s := &scenario{
+		T: t, WithT: NewWithT(t), ctx: t.Context(), namespace: fmt.Sprintf("e2e-%d", scenarios.Add(1)),
+		v4: netip.AddrFrom4([4]byte{192, 168, 100, byte(128 + 8*slot)}),
+		v6: netip.MustParseAddr(fmt.Sprintf("fd00:100::1:%x", 8*slot)),
+	}
+	// Cleanups run last first: the slot is free when everything made below is gone.
+	s.Cleanup(func() { slots <- slot })
+	s.SetDefaultEventuallyTimeout(patience)
+	s.SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
+	s.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})
+	s.pool = &v1beta1.IPAddressPool{
+		ObjectMeta: metav1.ObjectMeta{Name: s.namespace},
+		Spec: v1beta1.IPAddressPoolSpec{
+			Addresses: []v1beta1.AddressRange{
+				v1beta1.AddressRange(fmt.Sprintf("%s/29", s.v4)),
+				v1beta1.AddressRange(fmt.Sprintf("%s/125", s.v6)),
+			},
+			ServiceAllocation: &v1beta1.ServiceAllocation{Namespaces: []string{s.namespace}},
+		},
+	}
+	s.Cleanup(func() {
+		NewWithT(t).Eventually(func() bool {
+			return apierrors.IsNotFound(cluster.Get(context.Background(), client.ObjectKeyFromObject(s.pool), &v1beta1.IPAddressPool{}))
+		}).WithTimeout(patience).Should(BeTrue(), "pool %s goes when its last address is released", s.pool.Name)
+	})
+	s.create(s.pool)
+	s.create(&v1beta1.L2Advertisement{
+		ObjectMeta: metav1.ObjectMeta{Name: s.namespace},
+		Spec:       v1beta1.L2AdvertisementSpec{AdvertisementSelection: v1beta1.AdvertisementSelection{IPAddressPools: []string{s.namespace}}},
+	})
+	return s
+}
+
+// create makes an object, and deletes it when the test ends; a Service is gone, and its address released, before its pool goes.
+func (s *scenario) create(obj client.Object) {
+	s.Helper()
+	s.Expect(cluster.Create(s.ctx, obj)).To(Succeed())
+	s.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		err := cluster.Delete(ctx, obj, client.PropagationPolicy(metav1.DeletePropagationBackground))
+		if err != nil && !apierrors.IsNotFound(err) {
+			s.Errorf("clean up %T %s: %v", obj, obj.GetName(), err)
+		}
+	})
+}
+
+// web starts pods of the walkthrough's web server with label app=NAME, on the given node or spread over all, and waits until they are ready.
+func (s *scenario) web(name string, replicas int32, node string) {
+	s.Helper()
+	rs := s.webSet(name, replicas, node)
+	s.create(rs)
+	s.ready(rs)
+}
+
+// host of the lab.
+func (s *scenario) host(name string) *lab.Host {
+	s.Helper()
+	h, err := theLab.Host(name)
+	s.Expect(err).NotTo(HaveOccurred())
+	return h
+}
+
+func (s *scenario) webSet(name string, replicas int32, node string) *appsv1.ReplicaSet {
+	labels := map[string]string{"app": name}
+	grace := int64(5)
+	return &appsv1.ReplicaSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
+		Spec: appsv1.ReplicaSetSpec{
+			Replicas: &replicas,
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec: corev1.PodSpec{
+					NodeName:                      node,
+					TerminationGracePeriodSeconds: &grace,
+					TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{
+						MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.DoNotSchedule,
+						LabelSelector: &metav1.LabelSelector{MatchLabels: labels},
+					}},
+					Containers: []corev1.Container{{
+						Name: "web", Image: lab.WebImage, ImagePullPolicy: corev1.PullIfNotPresent,
+						Ports: []corev1.ContainerPort{{ContainerPort: 8080}},
+						ReadinessProbe: &corev1.Probe{
+							ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(8080)}},
+							PeriodSeconds: 1,
+						},
+					}},
+				},
+			},
+		},
+	}
+}
+
+func (s *scenario) ready(rs *appsv1.ReplicaSet) {
+	s.Helper()
+	s.Eventually(func(g Gomega) {
+		g.Expect(cluster.Get(s.ctx, client.ObjectKeyFromObject(rs), rs)).To(Succeed())
+		g.Expect(rs.Status.ReadyReplicas).To(Equal(*rs.Spec.Replicas), "ready pods of %s", rs.Name)
+	}).Should(Succeed())
+}
+
+// service is a Service of type LoadBalancer for the pods of app, changed by each edit.
+func (s *scenario) service(name, app string, edits ...func(*corev1.Service)) *corev1.Service {
+	svc := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
+		Spec: corev1.ServiceSpec{
+			Type:     corev1.ServiceTypeLoadBalancer,
+			Selector: map[string]string{"app": app},
+			Ports:    []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}},
+		},
+	}
+	for _, edit := range edits {
+		edit(svc)
+	}
+	return svc
+}
+
+func dualStack(svc *corev1.Service) {
+	policy := corev1.IPFamilyPolicyRequireDualStack
+	svc.Spec.IPFamilyPolicy = &policy
+}
+
+func ipv6Only(svc *corev1.Service) {
+	svc.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol}
+}
+
+func localTraffic(svc *corev1.Service) {
+	svc.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+}
+
+// expose creates the Service and waits until it has its addresses and they are announced.
+func (s *scenario) expose(name, app string, edits ...func(*corev1.Service)) *corev1.Service {
+	s.Helper()
+	svc := s.service(name, app, edits...)
+	s.create(svc)
+	s.announced(svc)
+	return svc
+}
+
+// announced waits until the Service is announced, and leaves its newest state in svc.
+func (s *scenario) announced(svc *corev1.Service) {
+	s.Helper()
+	s.Eventually(func(g Gomega) {
+		s.get(g, svc)
+		g.Expect(svc.Status.LoadBalancer.Ingress).NotTo(BeEmpty(), "addresses; AddressAssigned says: %s", message(svc, v1beta1.ConditionAddressAssigned))
+		g.Expect(status(svc, v1beta1.ConditionAnnounced)).To(Equal(metav1.ConditionTrue), "Announced says: %s", message(svc, v1beta1.ConditionAnnounced))
+	}).Should(Succeed())
+}
+
+func (s *scenario) get(g Gomega, obj client.Object) {
+	s.Helper()
+	g.Expect(cluster.Get(s.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+}
+
+// update applies an edit to the newest state of an object.
+func update[T client.Object](s *scenario, obj T, edit func(T)) {
+	s.Helper()
+	s.Eventually(func(g Gomega) {
+		s.get(g, obj)
+		edit(obj)
+		g.Expect(cluster.Update(s.ctx, obj)).To(Succeed())
+	}).Should(Succeed())
+}
+
+// remove deletes an object and waits until it is gone.
+func (s *scenario) remove(obj client.Object) {
+	s.Helper()
+	s.Expect(cluster.Delete(s.ctx, obj, client.PropagationPolicy(metav1.DeletePropagationBackground))).To(Succeed())
+	s.Eventually(func() bool {
+		return apierrors.IsNotFound(cluster.Get(s.ctx, client.ObjectKeyFromObject(obj), obj))
+	}).Should(BeTrue(), "%T %s is gone", obj, obj.GetName())
+}
+
+// addresses of the Service, as its status has them.
+func addresses(svc *corev1.Service) []netip.Addr {
+	var addrs []netip.Addr
+	for _, in := range svc.Status.LoadBalancer.Ingress {
+		addrs = append(addrs, netip.MustParseAddr(in.IP))
+	}
+	return addrs
+}
+
+func status(svc *corev1.Service, conditionType string) metav1.ConditionStatus {
+	if c := meta.FindStatusCondition(svc.Status.Conditions, conditionType); c != nil {
+		return c.Status
+	}
+	return ""
+}
+
+func reason(svc *corev1.Service, conditionType string) string {
+	if c := meta.FindStatusCondition(svc.Status.Conditions, conditionType); c != nil {
+		return c.Reason
+	}
+	return ""
+}
+
+func message(svc *corev1.Service, conditionType string) string {
+	if c := meta.FindStatusCondition(svc.Status.Conditions, conditionType); c != nil {
+		return c.Reason + ": " + c.Message
+	}
+	return "nothing"
+}
+
+// reportedOwners are the nodes whose Speaker object says that they answer for the address.
+func reportedOwners(ctx context.Context, addr netip.Addr) ([]string, error) {
+	var speakers v1beta1.SpeakerList
+	if err := cluster.List(ctx, &speakers); err != nil {
+		return nil, fmt.Errorf("list speakers: %w", err)
+	}
+	var nodes []string
+	for i := range speakers.Items {
+		for _, a := range speakers.Items[i].Status.Layer2 {
+			if a.IP == addr.String() {
+				nodes = append(nodes, speakers.Items[i].Name)
+			}
+		}
+	}
+	return nodes, nil
+}
+
+// owner waits until exactly one node reports to answer for the address.
+func (s *scenario) owner(addr netip.Addr) string {
+	s.Helper()
+	var nodes []string
+	s.Eventually(func(g Gomega) {
+		var err error
+		nodes, err = reportedOwners(s.ctx, addr)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(nodes).To(HaveLen(1), "nodes that report to answer for %s", addr)
+	}).Should(Succeed())
+	return nodes[0]
+}
+
+// endpointSlice is made by hand for a Service without selector.
+func (s *scenario) endpointSlice(service string, addr netip.Addr, port int32) *discoveryv1.EndpointSlice {
+	family := discoveryv1.AddressTypeIPv4
+	if addr.Is6() {
+		family = discoveryv1.AddressTypeIPv6
+	}
+	ready := true
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.namespace, Name: service + "-" + strings.ToLower(string(family)),
+			Labels: map[string]string{discoveryv1.LabelServiceName: service},
+		},
+		AddressType: family,
+		Ports:       []discoveryv1.EndpointPort{{Port: &port}},
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{addr.String()}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}},
+	}
+}

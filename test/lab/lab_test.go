@@ -1,0 +1,189 @@
+//go:build linux
+
+package lab
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"fairlead.io/fairlead/test/lab/plan"
+)
+
+func TestConfigDefaults(t *testing.T) {
+	c, err := Config{Root: "/src"}.withDefaults()
+	if err == nil {
+		c, err = c.withRepository()
+	}
+	want := Config{
+		Name: "fairlead", StateDir: "/var/lib/fairlead-lab", Root: "/src", Executable: "/src/bin/lab",
+		Nodes: 3, ProxyMode: "nftables", Kustomization: "/src/config/default",
+	}
+	if err != nil || c != want {
+		t.Errorf("defaults = %+v, %v, want %+v", c, err, want)
+	}
+	other, err := Config{Name: "other"}.withDefaults()
+	if err != nil || other.StateDir != "/var/lib/other-lab" {
+		t.Errorf("lab other has its files in %s, %v", other.StateDir, err)
+	}
+	if _, err := other.withRepository(); err == nil {
+		t.Error("a lab without a repository gave no error")
+	}
+}
+
+func TestConfigRefuses(t *testing.T) {
+	for want, c := range map[string]Config{
+		"lab name":   {Name: "Über"},
+		"at most 20": {Name: strings.Repeat("x", 21)},
+		"proxy mode": {ProxyMode: "ipvs"},
+		"below /run": {StateDir: "/run/lab"},
+		"below /var": {StateDir: "/var/log/lab"},
+		"absolute":   {StateDir: "lab"},
+		"alone":      {StateDir: "/"},
+	} {
+		if _, err := c.withDefaults(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v gave error %v, want one with %q", c, err, want)
+		}
+	}
+}
+
+func TestOpenWithoutLab(t *testing.T) {
+	if _, err := Open(Config{StateDir: t.TempDir()}); !errors.Is(err, ErrNotUp) {
+		t.Errorf("error %v, want %v", err, ErrNotUp)
+	}
+}
+
+// A folder that is not a lab's is neither used nor removed.
+func TestStateDirOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	if err := ensureStateDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	if ours, err := isStateDir(dir); err != nil || !ours {
+		t.Errorf("the folder just made: ours %v, %v", ours, err)
+	}
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "thesis.tex"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := ensureStateDir(other); err == nil {
+		t.Error("a folder with another's file was taken")
+	}
+	if err := Down(t.Context(), Config{Name: "flnone", StateDir: other}, os.Stderr); err == nil {
+		t.Error("down of a folder with another's file gave no error")
+	}
+	if _, err := os.Stat(filepath.Join(other, "thesis.tex")); err != nil {
+		t.Errorf("another's file: %v", err)
+	}
+}
+
+func testLab(t *testing.T) *Lab {
+	t.Helper()
+	cfg, err := Config{Nodes: 2}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := newLab(cfg, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestHosts(t *testing.T) {
+	l := testLab(t)
+	if _, err := l.Host("node9"); err == nil || !strings.Contains(err.Error(), "cp, client, node1, node2") {
+		t.Errorf("unknown host gave error %v, want one with the hosts there are", err)
+	}
+	h, err := l.Host("node2")
+	if err != nil || h.Namespace() != "fairlead-node2" || h.Interface() != "eth0" || h.IPv4 != netip.MustParseAddr("192.168.100.12") {
+		t.Errorf("node2 = %+v, %v", h, err)
+	}
+	if n := len(l.Nodes()); n != 2 {
+		t.Errorf("%d nodes, want 2", n)
+	}
+	if got := l.controlPlane().Name; got != "cp" {
+		t.Errorf("control plane is %s", got)
+	}
+}
+
+// The client must not reach pods or services but through the nodes; nodes must reach each other's pods.
+func TestRoutes(t *testing.T) {
+	l := testLab(t)
+	for _, h := range l.Hosts() {
+		leg := l.leg(h)
+		to := map[string]string{}
+		for _, r := range leg.Routes {
+			to[r.To.String()] = r.Via.String()
+		}
+		switch {
+		case h.Role == plan.Client && len(to) != 0:
+			t.Errorf("the client has routes: %v", to)
+		case h.Role == plan.ControlPlane && (len(to) != 6 || to["10.233.65.0/24"] != "192.168.100.12" || to["0.0.0.0/0"] != "192.168.100.1"):
+			t.Errorf("routes of the control plane: %v", to)
+		case h.Name == "node1" && (len(to) != 4 || to["fd00:10:233:65::/64"] != "fd00:100::12" || to["::/0"] != "fd00:100::1"):
+			t.Errorf("routes of node1: %v", to)
+		}
+		if leg.Forward != (h.Role == plan.Node) {
+			t.Errorf("%s forwards: %v", h.Name, leg.Forward)
+		}
+	}
+}
+
+func TestUsers(t *testing.T) {
+	got := map[string]string{}
+	for _, u := range users(testLab(t).plan) {
+		got[u.Name] = strings.Join(u.Groups, ",")
+	}
+	want := map[string]string{
+		"admin": "system:masters", "system:kube-controller-manager": "", "system:kube-scheduler": "", "system:kube-proxy": "",
+		"system:node:node1": "system:nodes", "system:node:node2": "system:nodes",
+	}
+	if len(got) != len(want) {
+		t.Errorf("users %v, want %v", got, want)
+	}
+	for name, groups := range want {
+		if g, ok := got[name]; !ok || g != groups {
+			t.Errorf("user %s has groups %q (known: %v), want %q", name, g, ok, groups)
+		}
+	}
+}
+
+func TestArchivedImage(t *testing.T) {
+	archive := func(name, content string) *bytes.Buffer {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return &b
+	}
+	for name, tc := range map[string]struct {
+		archive      *bytes.Buffer
+		name, digest string
+		fails        bool
+	}{
+		"ours":       {archive: archive("index.json", `{"manifests":[{"digest":"sha256:1","annotations":{"io.containerd.image.name":"docker.io/library/a:b"}}]}`), name: "docker.io/library/a:b", digest: "sha256:1"},
+		"several":    {archive: archive("index.json", `{"manifests":[{"digest":"sha256:1"},{"digest":"sha256:2"}]}`)},
+		"older":      {archive: archive("manifest.json", `[]`)},
+		"broken":     {archive: archive("index.json", `{`), fails: true},
+		"not an tar": {archive: bytes.NewBufferString(strings.Repeat("x", 1024)), fails: true},
+		"nothing":    {archive: &bytes.Buffer{}},
+	} {
+		image, digest, err := archivedImage(tc.archive)
+		if image != tc.name || digest != tc.digest || (err != nil) != tc.fails {
+			t.Errorf("%s: %q, %q, %v", name, image, digest, err)
+		}
+	}
+}
