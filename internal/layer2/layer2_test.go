@@ -1,0 +1,223 @@
+package layer2
+
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/config"
+	"fairlead.io/fairlead/internal/endpoints"
+	"fairlead.io/fairlead/l2/election"
+)
+
+var addr = netip.MustParseAddr("192.168.100.240")
+
+// onNodes are endpoints of both families; "" is one without a node name.
+func onNodes(nodes ...string) endpoints.View {
+	var list []discoveryv1.EndpointSlice
+	for _, f := range []discoveryv1.AddressType{discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6} {
+		s := discoveryv1.EndpointSlice{AddressType: f}
+		for _, n := range nodes {
+			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{NodeName: &n})
+		}
+		list = append(list, s)
+	}
+	return endpoints.FromSlices(list)
+}
+
+func service(change ...func(*Service)) *Service {
+	s := &Service{Addresses: []netip.Addr{addr}, Pools: []string{"pool"}, Endpoints: onNodes("a", "b", "c")}
+	for _, f := range change {
+		f(s)
+	}
+	return s
+}
+
+func local(nodes ...string) func(*Service) {
+	return func(s *Service) { s.Local, s.Endpoints = true, onNodes(nodes...) }
+}
+
+func labelled(set labels.Set) func(*Service) { return func(s *Service) { s.Labels = set } }
+
+func adv(t *testing.T, name string, change ...func(*v1beta1.L2AdvertisementSpec)) *config.L2Advertisement {
+	t.Helper()
+	a := &v1beta1.L2Advertisement{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	for _, f := range change {
+		f(&a.Spec)
+	}
+	c, err := config.CompileL2Advertisement(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func match(key, value string) []metav1.LabelSelector {
+	return []metav1.LabelSelector{{MatchLabels: map[string]string{key: value}}}
+}
+
+// cluster has nodes a, b and c, each labelled with its name, with a live speaker and eth0.
+func cluster(t *testing.T, change ...func(*Cluster)) *Cluster {
+	t.Helper()
+	c := &Cluster{Nodes: map[string]Node{}, Advertisements: []*config.L2Advertisement{adv(t, "all")}}
+	for _, n := range []string{"a", "b", "c"} {
+		c.Nodes[n] = Node{Labels: labels.Set{"name": n}}
+		c.Members = append(c.Members, Member{Name: n, DataplaneReady: true, Interfaces: []string{"eth0"}})
+	}
+	for _, f := range change {
+		f(c)
+	}
+	c.Prepare()
+	return c
+}
+
+func candidates(d Decision) []string {
+	var out []string
+	for _, v := range d.Verdicts {
+		if v.Rank > 0 {
+			out = append(out, v.Node)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func reasonOf(d Decision, node string) election.Reason {
+	for _, v := range d.Verdicts {
+		if v.Node == node {
+			return v.Reason
+		}
+	}
+	return ""
+}
+
+func TestCandidates(t *testing.T) {
+	advs := func(list ...*config.L2Advertisement) func(*Cluster) {
+		return func(c *Cluster) { c.Advertisements = list }
+	}
+	interfaces := func(names ...string) func(*v1beta1.L2AdvertisementSpec) {
+		return func(s *v1beta1.L2AdvertisementSpec) { s.Interfaces = names }
+	}
+	nodes := func(name string) func(*v1beta1.L2AdvertisementSpec) {
+		return func(s *v1beta1.L2AdvertisementSpec) { s.NodeSelectors = match("name", name) }
+	}
+	node := func(name string, n Node) func(*Cluster) { return func(c *Cluster) { c.Nodes[name] = n } }
+	excluded := Node{Labels: labels.Set{ExcludeLabel: "", "name": "a"}}
+	tests := []struct {
+		name     string
+		cluster  *Cluster
+		services []*Service
+		want     []string
+		reason   Reason
+		why      map[string]election.Reason
+		ifaces   []string
+	}{
+		{name: "all", cluster: cluster(t), services: []*Service{service()}, want: []string{"a", "b", "c"}},
+		{name: "no endpoints", cluster: cluster(t), services: []*Service{service(func(s *Service) { s.Endpoints = onNodes() })}, reason: NoEndpoints},
+		{name: "endpoint outside of the cluster", cluster: cluster(t), services: []*Service{service(local(""))}, want: []string{"a", "b", "c"}},
+		{name: "no advertisement", cluster: cluster(t, advs()), services: []*Service{service()}, reason: NoAdvertisement},
+		{name: "advertisement for another pool", cluster: cluster(t, advs(adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.IPAddressPools = []string{"y"} }))),
+			services: []*Service{service()}, reason: NoAdvertisement},
+		{name: "advertisement for other Services", cluster: cluster(t, advs(adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.ServiceSelectors = match("a", "b") }))),
+			services: []*Service{service()}, reason: NoAdvertisement},
+		{name: "Local", cluster: cluster(t), services: []*Service{service(local("b", "z"))}, want: []string{"b"},
+			why: map[string]election.Reason{"a": election.NoLocalEndpoint, "b": election.Owner}},
+		{name: "node selector", cluster: cluster(t, advs(adv(t, "x", nodes("b")))), services: []*Service{service()}, want: []string{"b"},
+			why: map[string]election.Reason{"a": election.NotSelected}},
+		{name: "two advertisements unite", cluster: cluster(t, advs(adv(t, "x", nodes("b")), adv(t, "y", nodes("c")))), services: []*Service{service()},
+			want: []string{"b", "c"}},
+		{name: "excluded", cluster: cluster(t, node("a", excluded)), services: []*Service{service()}, want: []string{"b", "c"},
+			why: map[string]election.Reason{"a": election.Excluded}},
+		{name: "excluded, but that is ignored", cluster: cluster(t, node("a", excluded), func(c *Cluster) { c.IgnoreExcludeLabel = true }),
+			services: []*Service{service()}, want: []string{"a", "b", "c"}},
+		{name: "network unavailable", cluster: cluster(t, node("a", Node{NetworkUnavailable: true})), services: []*Service{service()}, want: []string{"b", "c"},
+			why: map[string]election.Reason{"a": election.NetworkUnavailable}},
+		{name: "no Node", cluster: cluster(t, func(c *Cluster) { delete(c.Nodes, "a") }), services: []*Service{service()}, want: []string{"b", "c"},
+			why: map[string]election.Reason{"a": election.UnknownNode}},
+		{name: "no speaker", cluster: cluster(t, func(c *Cluster) { c.Members = c.Members[1:] }), services: []*Service{service()}, want: []string{"b", "c"},
+			why: map[string]election.Reason{"a": election.NotAlive}},
+		{name: "no interface at all", cluster: cluster(t, func(c *Cluster) { c.Members[0].Interfaces = nil }), services: []*Service{service()}, want: []string{"b", "c"},
+			why: map[string]election.Reason{"a": election.NoInterface}},
+		{name: "interface missing", cluster: cluster(t, advs(adv(t, "x", interfaces("eth?"))), func(c *Cluster) { c.Members[0].Interfaces = []string{"bond0"} }),
+			services: []*Service{service()}, want: []string{"b", "c"}, why: map[string]election.Reason{"a": election.NoInterface}, ifaces: []string{"eth0"}},
+		{name: "interfaces unite", cluster: cluster(t, advs(adv(t, "x", interfaces("eth0")), adv(t, "y", interfaces("bond*"))), func(c *Cluster) {
+			c.Members = []Member{{Name: "a", DataplaneReady: true, Interfaces: []string{"bond0", "eth0", "eth1"}}}
+		}), services: []*Service{service()}, want: []string{"a"}, ifaces: []string{"bond0", "eth0"}},
+		{name: "all interfaces with some are all", cluster: cluster(t, advs(adv(t, "x", interfaces("eth0")), adv(t, "y"))), services: []*Service{service()},
+			want: []string{"a", "b", "c"}},
+		{name: "shared: nodes that serve both go first", cluster: cluster(t), services: []*Service{service(local("a", "b")), service(local("b", "c"))},
+			want: []string{"a", "b", "c"}, why: map[string]election.Reason{"b": election.Owner}},
+		{name: "shared: one without endpoints does not count", cluster: cluster(t), services: []*Service{service(local()), service(local("c"))},
+			want: []string{"c"}},
+		{name: "shared: one without advertisement does not count", cluster: cluster(t, advs(adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.ServiceSelectors = match("app", "web") }))),
+			services: []*Service{service(local("a")), service(local("c"), labelled(labels.Set{"app": "web"}))}, want: []string{"c"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := tt.cluster.Decide(addr, tt.services)
+			if got := candidates(d); !slices.Equal(got, tt.want) || d.Reason != tt.reason {
+				t.Errorf("candidates %v, reason %q; want %v, %q", got, d.Reason, tt.want, tt.reason)
+			}
+			for node, want := range tt.why {
+				if got := reasonOf(d, node); got != want {
+					t.Errorf("%s: %s, want %s", node, got, want)
+				}
+			}
+			if !reflect.DeepEqual(d.Interfaces, tt.ifaces) {
+				t.Errorf("interfaces %v, want %v", d.Interfaces, tt.ifaces)
+			}
+			slices.Reverse(tt.services)
+			if again := tt.cluster.Decide(addr, tt.services); !reflect.DeepEqual(again, d) {
+				t.Errorf("the order of Services matters: %+v, then %+v", d, again)
+			}
+		})
+	}
+}
+
+func TestPreferencesAddUp(t *testing.T) {
+	prefer := func(name string, weight int32) func(*v1beta1.L2AdvertisementSpec) {
+		return func(s *v1beta1.L2AdvertisementSpec) {
+			s.PreferredNodeSelectors = append(s.PreferredNodeSelectors, v1beta1.PreferredNodeSelector{Weight: weight, Preference: match("name", name)[0]})
+		}
+	}
+	c := cluster(t, func(c *Cluster) {
+		c.Advertisements = []*config.L2Advertisement{adv(t, "x", prefer("a", 10), prefer("b", 6)), adv(t, "y", prefer("b", 6))}
+	})
+	// Two Services that share the address do not count an advertisement twice.
+	if d := c.Decide(addr, []*Service{service(), service()}); d.Owner != "b" || d.Standby != "a" {
+		t.Errorf("owner %s, standby %s, want b (6+6) before a (10)", d.Owner, d.Standby)
+	}
+}
+
+func TestPoolsOfTwoFamilies(t *testing.T) {
+	v6 := netip.MustParseAddr("fd00::240")
+	c := cluster(t, func(c *Cluster) {
+		c.Advertisements = []*config.L2Advertisement{adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.IPAddressPools = []string{"six"} })}
+	})
+	s := service(func(s *Service) { s.Addresses, s.Pools = []netip.Addr{addr, v6}, []string{"four", "six"} })
+	if d := c.Decide(addr, []*Service{s}); d.Reason != NoAdvertisement || d.Why("a") != string(NoAdvertisement) {
+		t.Errorf("IPv4: %+v", d)
+	}
+	if d := c.Decide(v6, []*Service{s}); d.Owner == "" || d.Why(d.Owner) != string(election.Owner) || !d.Candidate("a") || d.Candidate("z") {
+		t.Errorf("IPv6: %+v", d)
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	c := &Cluster{Nodes: map[string]Node{}, Advertisements: []*config.L2Advertisement{{Name: "all"}}}
+	for _, n := range []string{"a", "b", "c"} {
+		c.Nodes[n] = Node{}
+		c.Members = append(c.Members, Member{Name: n, DataplaneReady: true, Interfaces: []string{"eth0"}})
+	}
+	c.Prepare()
+	services := []*Service{service()}
+	for b.Loop() {
+		c.Decide(addr, services)
+	}
+}
