@@ -185,16 +185,22 @@ func localTraffic(svc *corev1.Service) {
 	svc.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 }
 
-// expose creates the Service and waits until it has its addresses and they are announced.
+// expose creates the Service and waits until it has its addresses, they are announced, and, for TCP, an answer came from each.
 func (s *scenario) expose(name, app string, edits ...func(*corev1.Service)) *corev1.Service {
 	s.Helper()
 	svc := s.service(name, app, edits...)
 	s.create(svc)
 	s.announced(svc)
+	if svc.Spec.Ports[0].Protocol == corev1.ProtocolTCP {
+		for _, addr := range addresses(svc) {
+			// kube-proxy learns of a new Service on its own time, up to a second after the address is announced.
+			s.Eventually(func() (string, error) { return answeringPod(s.ctx, addr) }).ShouldNot(BeEmpty(), "an answer from %s of Service %s", addr, name)
+		}
+	}
 	return svc
 }
 
-// announced waits until the Service is announced, and leaves its newest state in svc.
+// announced waits until the Service has its addresses and they are announced, and leaves its newest state in svc.
 func (s *scenario) announced(svc *corev1.Service) {
 	s.Helper()
 	s.Eventually(func(g Gomega) {

@@ -91,9 +91,7 @@ func testNoSelector(t *testing.T) {
 	}).Should(Succeed())
 	s.create(s.endpointSlice(svc.Name, netip.MustParseAddr(pods.Items[0].Status.PodIP), 8080))
 	s.announced(svc)
-	pod, err := answeringPod(s.ctx, addresses(svc)[0])
-	s.Expect(err).NotTo(HaveOccurred())
-	s.Expect(pod).To(Equal(pods.Items[0].Name))
+	s.Eventually(func() (string, error) { return answeringPod(s.ctx, addresses(svc)[0]) }).Should(Equal(pods.Items[0].Name))
 }
 
 // testNoNodePorts: allocateLoadBalancerNodePorts false works; nothing depends on node ports.
