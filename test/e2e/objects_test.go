@@ -80,11 +80,16 @@ func newScenario(t *testing.T) *scenario {
 		}).WithTimeout(patience).Should(BeTrue(), "pool %s goes when its last address is released", s.pool.Name)
 	})
 	s.create(s.pool)
-	s.create(&v1beta1.L2Advertisement{
-		ObjectMeta: metav1.ObjectMeta{Name: s.namespace},
-		Spec:       v1beta1.L2AdvertisementSpec{AdvertisementSelection: v1beta1.AdvertisementSelection{IPAddressPools: []string{s.namespace}}},
-	})
+	s.create(advertisement(s.pool.Name))
 	return s
+}
+
+// advertisement of one pool on layer 2, named after it.
+func advertisement(pool string) *v1beta1.L2Advertisement {
+	return &v1beta1.L2Advertisement{
+		ObjectMeta: metav1.ObjectMeta{Name: pool},
+		Spec:       v1beta1.L2AdvertisementSpec{AdvertisementSelection: v1beta1.AdvertisementSelection{IPAddressPools: []string{pool}}},
+	}
 }
 
 // create makes an object, and deletes it when the test ends; a Service is gone, and its address released, before its pool goes.
