@@ -44,14 +44,21 @@ func (m *Metrics) setPool(name string, s ipam.PoolStatus, accepted bool) {
 		m.addresses.WithLabelValues(name, family, "available").Set(float64(c.Available))
 		m.addresses.WithLabelValues(name, family, "outside").Set(float64(c.Outside))
 	}
+	m.setConfig("IPAddressPool", name, accepted)
+}
+
+// setConfig tells if a configuration object is in use.
+func (m *Metrics) setConfig(kind, name string, accepted bool) {
 	value := 0.0
 	if accepted {
 		value = 1
 	}
-	m.accepted.WithLabelValues("IPAddressPool", name).Set(value)
+	m.accepted.WithLabelValues(kind, name).Set(value)
 }
+
+func (m *Metrics) dropConfig(kind, name string) { m.accepted.DeleteLabelValues(kind, name) }
 
 func (m *Metrics) dropPool(name string) {
 	m.addresses.DeletePartialMatch(prometheus.Labels{"pool": name})
-	m.accepted.DeleteLabelValues("IPAddressPool", name)
+	m.dropConfig("IPAddressPool", name)
 }

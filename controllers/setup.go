@@ -133,6 +133,9 @@ func Setup(mgr manager.Manager, o Options) (*Book, error) {
 	if err := addPools(mgr, &poolReconciler{client: mgr.GetClient(), book: book, metrics: metrics, written: map[string]time.Time{}}); err != nil {
 		return nil, fmt.Errorf("set up the pool controller: %w", err)
 	}
+	if err := addL2Advertisements(mgr, &l2AdvertisementReconciler{client: mgr.GetClient(), metrics: metrics}); err != nil {
+		return nil, err
+	}
 	announcement := &announcementReconciler{client: mgr.GetClient(), book: book, class: o.Class, rollup: rollup,
 		limiter: rate.NewLimiter(announcementRate, announcementRate)}
 	if err := addAnnouncements(mgr, announcement); err != nil {
