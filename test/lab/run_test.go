@@ -386,10 +386,14 @@ func TestLab(t *testing.T) {
 			tr.up()
 			tr.reachable(client, node)
 		}
-		tr.killSome(rng)
-		if err := l.controlPlane().Signal("lab", unix.SIGSTOP); err != nil { // what is stopped must end too
+		// What is stopped must end too.
+		if err := l.controlPlane().Signal(apiServerProgram, unix.SIGSTOP); err != nil {
 			t.Error(err)
 		}
+		if err := node.Signal("containerd", unix.SIGSTOP); err != nil {
+			t.Error(err)
+		}
+		tr.killSome(rng)
 	})
 	tr.downLeavesNothing()
 }
