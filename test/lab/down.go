@@ -58,7 +58,7 @@ func remove(ctx context.Context, cfg Config) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	names, err := netns.List(namespacePrefix(cfg.Name))
+	names, err := namespaces(cfg.Name)
 	if err != nil {
 		return err
 	}

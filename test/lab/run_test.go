@@ -386,10 +386,14 @@ func TestLab(t *testing.T) {
 			tr.up()
 			tr.reachable(client, node)
 		}
-		tr.killSome(rng)
-		if err := l.controlPlane().Signal("lab", unix.SIGSTOP); err != nil { // what is stopped must end too
+		// What is stopped must end too.
+		if err := l.controlPlane().Signal(apiServerProgram, unix.SIGSTOP); err != nil {
 			t.Error(err)
 		}
+		if err := node.Signal("containerd", unix.SIGSTOP); err != nil {
+			t.Error(err)
+		}
+		tr.killSome(rng)
 	})
 	tr.downLeavesNothing()
 }
@@ -429,11 +433,27 @@ func (tr *trial) killSome(rng *rand.Rand) {
 	}
 	rng.Shuffle(len(victims), func(i, j int) { victims[i], victims[j] = victims[j], victims[i] })
 	for _, v := range victims[:1+rng.IntN(4)] {
-		n, err := inits[v.host].Signal(v.program, unix.SIGKILL)
-		if err != nil && !strings.Contains(err.Error(), "has ended") { // the host was an earlier victim
+		pids, err := inits[v.host].Processes(v.program)
+		if err != nil {
+			if _, gone := os.Stat(fmt.Sprintf("/proc/%d/ns/pid", inits[v.host].PID)); gone == nil {
+				tr.Fatal(err)
+			}
+			continue // the host was an earlier victim
+		}
+		if _, err := inits[v.host].Signal(v.program, unix.SIGKILL); err != nil {
 			tr.Fatal(err)
 		}
-		tr.Logf("killed %d processes of %s on %s", n, v.program, v.host)
+		tr.Logf("killed %d processes of %s on %s", len(pids), v.program, v.host)
+		// A kill is over when the process is: until then it looks like one that runs.
+		for _, pid := range pids {
+			tr.eventually(v.program+" to end", func() error {
+				exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+				if err == nil && strings.Contains(exe, v.program) {
+					return fmt.Errorf("process %d still runs %s", pid, exe)
+				}
+				return nil
+			})
+		}
 	}
 }
 

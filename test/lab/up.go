@@ -240,7 +240,7 @@ func (l *Lab) ensureForwarder(ctx context.Context) error {
 
 // leftovers names all that there is of a lab.
 func leftovers(cfg Config) ([]string, error) {
-	names, err := netns.List(namespacePrefix(cfg.Name))
+	names, err := namespaces(cfg.Name)
 	if err != nil {
 		return nil, err
 	}
