@@ -60,9 +60,8 @@ func (a *announcements) report(node string, status *v1beta1.SpeakerStatus) (chan
 			changed = append(changed, before[i])
 			i++
 		case i == len(before) || now[j].Less(before[i]):
-			nodes := append(a.byAddr[now[j]], node)
-			slices.Sort(nodes)
-			a.byAddr[now[j]] = nodes
+			a.byAddr[now[j]] = append(a.byAddr[now[j]], node)
+			slices.Sort(a.byAddr[now[j]])
 			changed = append(changed, now[j])
 			j++
 		default:

@@ -384,7 +384,7 @@ func (a *Allocator) Import(items []Imported) []Conflict {
 // are leaving it do not count: of two that cannot stay together one moves, and not the other as well.
 func (a *Allocator) blocks(addr netip.Addr, service Key, sharing *Sharing, staying bool) (keeper Key, why string) {
 	a.eachHolder(addr, func(o *allocation) bool {
-		if o.service != service && !(staying && o.leaves(addr)) {
+		if o.service != service && (!staying || !o.leaves(addr)) {
 			keeper, why = o.service, sharing.conflict(o.sharing)
 		}
 		return why == ""

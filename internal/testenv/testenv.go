@@ -62,11 +62,22 @@ func (e *Env) Stop() error {
 }
 
 // Kubeconfig writes a file with which programs reach the server as an administrator.
-func (e *Env) Kubeconfig(path string) error {
+func (e *Env) Kubeconfig(path string) error { return write(e.Config, path) }
+
+// UserKubeconfig writes a file with which programs reach the server as a user who may do nothing but what RBAC allows the name.
+func (e *Env) UserKubeconfig(name, path string) error {
+	user, err := e.env.AddUser(envtest.User{Name: name}, nil)
+	if err != nil {
+		return fmt.Errorf("make user %s: %w", name, err)
+	}
+	return write(user.Config(), path)
+}
+
+func write(config *rest.Config, path string) error {
 	c := clientcmdapi.NewConfig()
-	c.Clusters["test"] = &clientcmdapi.Cluster{Server: e.Config.Host, CertificateAuthorityData: e.Config.CAData}
+	c.Clusters["test"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
 	c.AuthInfos["test"] = &clientcmdapi.AuthInfo{
-		ClientCertificateData: e.Config.CertData, ClientKeyData: e.Config.KeyData, Token: e.Config.BearerToken,
+		ClientCertificateData: config.CertData, ClientKeyData: config.KeyData, Token: config.BearerToken,
 	}
 	c.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "test"}
 	c.CurrentContext = "test"
