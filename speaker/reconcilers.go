@@ -97,16 +97,15 @@ func (s *Speaker) firstSync(ctx context.Context) error {
 // readService hands a Service and its endpoints on.
 func (s *Speaker) readService(ctx context.Context, name types.NamespacedName) error {
 	var svc corev1.Service
-	err := s.mgr.GetClient().Get(ctx, name, &svc)
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("read Service %s: %w", name, err)
-	}
-	if err != nil || !s.opts.Class.Ours(&svc) {
+	switch err := s.mgr.GetClient().Get(ctx, name, &svc); {
+	case apierrors.IsNotFound(err):
 		s.engine.setService(name, nil)
 		return nil
+	case err != nil:
+		return fmt.Errorf("read Service %s: %w", name, err)
 	}
 	addresses := service.Addresses(&svc)
-	if len(addresses) == 0 {
+	if !s.opts.Class.Ours(&svc) || len(addresses) == 0 {
 		s.engine.setService(name, nil)
 		return nil
 	}
