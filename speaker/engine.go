@@ -120,14 +120,6 @@ func (e *engine) setConfig(pools *config.Pools, advertisements []*config.L2Adver
 	e.wake()
 }
 
-// has reports whether a Service is known.
-func (e *engine) has(name types.NamespacedName) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	_, ok := e.services[name]
-	return ok
-}
-
 func (e *engine) wake() { notify(e.kick) }
 
 func notify(c chan struct{}) {

@@ -24,9 +24,10 @@ import (
 	"fairlead.io/fairlead/api/v1beta1"
 )
 
-// ManagerOptions are the options of a manager for a speaker: what it caches is trimmed to what it reads. The API server is
+// ManagerOptions are the options of a manager for a speaker: what it caches is trimmed to what a speaker on the
+// given node reads. The API server is
 // asked once if it can select Services by type; older ones cannot, and send them all.
-func ManagerOptions(ctx context.Context, cfg *rest.Config, log interface{ Info(string, ...any) }) (ctrl.Options, error) {
+func ManagerOptions(ctx context.Context, cfg *rest.Config, node string, log interface{ Info(string, ...any) }) (ctrl.Options, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1beta1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -56,6 +57,7 @@ func ManagerOptions(ctx context.Context, cfg *rest.Config, log interface{ Info(s
 				&corev1.Service{}:            services,
 				&discoveryv1.EndpointSlice{}: {Label: labels.NewSelector().Add(*notHeadless), Transform: trimSlice},
 				&corev1.Node{}:               {Transform: trimNode},
+				&v1beta1.Speaker{}:           {Transform: trimSpeaker(node)},
 			},
 		},
 		// An API server that is slow to start is waited for.
@@ -129,6 +131,21 @@ func trimNode(o any) (any, error) {
 	}
 	n.Status = status
 	return n, nil
+}
+
+// trimSpeaker keeps of the others' objects where they gossip, and its own as it is: what is written is the difference to it.
+func trimSpeaker(node string) func(any) (any, error) {
+	return func(o any) (any, error) {
+		s, ok := o.(*v1beta1.Speaker)
+		if !ok {
+			return o, nil
+		}
+		trimMeta(&s.ObjectMeta)
+		if s.Name != node {
+			s.Status = v1beta1.SpeakerStatus{GossipAddress: s.Status.GossipAddress}
+		}
+		return s, nil
+	}
 }
 
 func trimMeta(m *metav1.ObjectMeta) {

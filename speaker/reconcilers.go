@@ -11,9 +11,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"fairlead.io/fairlead/api/v1beta1"
@@ -44,6 +46,8 @@ func (s *Speaker) setupReconcilers() error {
 	ofService := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetLabels()[discoveryv1.LabelServiceName]}}}
 	})
+	// The controller's status writes are no change of the configuration.
+	edited := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))
 	build := func(name string) *ctrl.Builder {
 		return ctrl.NewControllerManagedBy(s.mgr).Named(name).WithOptions(opts)
 	}
@@ -53,7 +57,7 @@ func (s *Speaker) setupReconcilers() error {
 	}{
 		"service": {build("service").For(&corev1.Service{}).Watches(&discoveryv1.EndpointSlice{}, ofService), s.readService},
 		"node":    {build("node").For(&corev1.Node{}), s.readNode},
-		"config": {build("config").Watches(&v1beta1.L2Advertisement{}, one).Watches(&v1beta1.IPAddressPool{}, one),
+		"config": {build("config").Watches(&v1beta1.L2Advertisement{}, one, edited).Watches(&v1beta1.IPAddressPool{}, one, edited),
 			func(ctx context.Context, _ types.NamespacedName) error { return s.readConfig(ctx) }},
 		"speaker": {build("speaker").Watches(&v1beta1.Speaker{}, one),
 			func(ctx context.Context, _ types.NamespacedName) error { return s.readSpeakers(ctx) }},
@@ -97,16 +101,15 @@ func (s *Speaker) firstSync(ctx context.Context) error {
 // readService hands a Service and its endpoints on.
 func (s *Speaker) readService(ctx context.Context, name types.NamespacedName) error {
 	var svc corev1.Service
-	err := s.mgr.GetClient().Get(ctx, name, &svc)
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("read Service %s: %w", name, err)
-	}
-	if err != nil || !s.opts.Class.Ours(&svc) {
+	switch err := s.mgr.GetClient().Get(ctx, name, &svc); {
+	case apierrors.IsNotFound(err):
 		s.engine.setService(name, nil)
 		return nil
+	case err != nil:
+		return fmt.Errorf("read Service %s: %w", name, err)
 	}
 	addresses := service.Addresses(&svc)
-	if len(addresses) == 0 {
+	if !s.opts.Class.Ours(&svc) || len(addresses) == 0 {
 		s.engine.setService(name, nil)
 		return nil
 	}
@@ -179,7 +182,7 @@ func (s *Speaker) readConfig(ctx context.Context) error {
 // readSpeakers finds the others' gossip addresses, and sees what became of this node's own object.
 func (s *Speaker) readSpeakers(ctx context.Context) error {
 	var list v1beta1.SpeakerList
-	if err := s.mgr.GetClient().List(ctx, &list); err != nil {
+	if err := s.mgr.GetClient().List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("read Speakers: %w", err)
 	}
 	peers := map[string]netip.AddrPort{}
@@ -187,7 +190,7 @@ func (s *Speaker) readSpeakers(ctx context.Context) error {
 	for i := range list.Items {
 		sp := &list.Items[i]
 		if sp.Name == s.opts.NodeName {
-			own = sp
+			own = sp.DeepCopy()
 			continue
 		}
 		if addr, err := netip.ParseAddrPort(sp.Status.GossipAddress); err == nil {

@@ -369,9 +369,9 @@ func (s *Speaker) RunManager(stop context.Context) error {
 	return s.run(context.WithoutCancel(stop), stop)
 }
 
-// run ends without a hand-over when ctx does.
-func (s *Speaker) run(ctx, stop context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+// run ends without a hand-over when kill does.
+func (s *Speaker) run(kill, stop context.Context) error {
+	ctx, cancel := context.WithCancel(kill)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- s.mgr.Start(ctx) }()
@@ -380,7 +380,7 @@ func (s *Speaker) run(ctx, stop context.Context) error {
 		return err
 	case <-stop.Done():
 	}
-	if ctx.Err() == nil {
+	if kill.Err() == nil {
 		s.Drain(ctx)
 	}
 	cancel()

@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -114,7 +115,11 @@ func (w *statusWriter) write(ctx context.Context) error {
 	next := base.DeepCopy()
 	fill(&next.Status, w.report())
 	if !equality.Semantic.DeepEqual(base.Status, next.Status) {
-		if err := w.client.Status().Patch(ctx, next, client.MergeFrom(base)); err != nil {
+		patch, err := statusPatch(base, next)
+		if err == nil {
+			err = w.client.Status().Patch(ctx, next, patch)
+		}
+		if err != nil {
 			w.mu.Lock()
 			w.base = nil // read or created anew the next time
 			w.mu.Unlock()
@@ -125,6 +130,15 @@ func (w *statusWriter) write(ctx context.Context) error {
 	w.base = next
 	w.mu.Unlock()
 	return nil
+}
+
+// statusPatch changes what has changed. The first one says everything: a difference would leave out what is zero.
+func statusPatch(base, next *v1beta1.Speaker) (client.Patch, error) {
+	if len(base.Status.Conditions) > 0 {
+		return client.MergeFrom(base), nil
+	}
+	raw, err := json.Marshal(map[string]any{"status": next.Status})
+	return client.RawPatch(types.MergePatchType, raw), err
 }
 
 // create gives the object as it is, or makes it. The Node owns it, so that it goes with the node.
@@ -154,7 +168,7 @@ func fill(s *v1beta1.SpeakerStatus, r report) {
 		s.Layer2[i].Since = *s.Layer2[i].Since.DeepCopy()
 		s.Layer2[i].Since.Time = s.Layer2[i].Since.Truncate(time.Second)
 	}
-	s.Layer2Count = int32(len(r.layer2)) //nolint:gosec // memory ends before int32 does
+	s.Layer2Count = int32(len(r.layer2))
 
 	ready := metav1.Condition{Type: v1beta1.SpeakerReady, Status: metav1.ConditionTrue, Reason: v1beta1.ReasonSynced,
 		Message: "the speaker has read the cluster's state and acts on it"}

@@ -118,7 +118,7 @@ func run() error {
 		return fmt.Errorf("find the API server: %w; set --kubeconfig outside of a cluster", err)
 	}
 	cfg.QPS = -1 // the API server's priority and fairness limits us
-	opts, err := speaker.ManagerOptions(stop, cfg, log)
+	opts, err := speaker.ManagerOptions(stop, cfg, f.NodeName, log)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/ipam"
 )
 
 // Pools tells which pool an address belongs to.
@@ -49,12 +49,12 @@ func CompilePools(list []v1beta1.IPAddressPool) *Pools {
 func ranges(obj *v1beta1.IPAddressPool) *netipx.IPSet {
 	var b netipx.IPSetBuilder
 	for _, entry := range obj.Spec.Addresses {
-		if r, err := parseRange(string(entry)); err == nil {
+		if r, err := ipam.ParseRange(string(entry)); err == nil {
 			b.AddRange(r)
 		}
 	}
 	for _, entry := range obj.Spec.ExcludeAddresses {
-		if r, err := parseRange(string(entry)); err == nil {
+		if r, err := ipam.ParseRange(string(entry)); err == nil {
 			b.RemoveRange(r)
 		}
 	}
@@ -80,32 +80,4 @@ func (p *Pools) Of(addr netip.Addr, annotated string) (string, labels.Set) {
 		return known.name, known.labels
 	}
 	return annotated, nil
-}
-
-// parseRange reads an address, a CIDR (host bits stand for the whole prefix) or first-last.
-func parseRange(s string) (netipx.IPRange, error) {
-	if strings.Contains(s, "/") {
-		p, err := netip.ParsePrefix(strings.TrimSpace(s))
-		if err != nil {
-			return netipx.IPRange{}, fmt.Errorf("read the CIDR %q: %w", s, err)
-		}
-		return netipx.RangeOfPrefix(p.Masked()), nil
-	}
-	first, last, ok := strings.Cut(s, "-")
-	if !ok {
-		last = first
-	}
-	from, err := netip.ParseAddr(strings.TrimSpace(first))
-	if err != nil {
-		return netipx.IPRange{}, fmt.Errorf("read the range %q: %w", s, err)
-	}
-	to, err := netip.ParseAddr(strings.TrimSpace(last))
-	if err != nil {
-		return netipx.IPRange{}, fmt.Errorf("read the range %q: %w", s, err)
-	}
-	r := netipx.IPRangeFrom(from, to)
-	if !r.IsValid() {
-		return netipx.IPRange{}, fmt.Errorf("read the range %q: its ends are reversed or of two families", s)
-	}
-	return r, nil
 }

@@ -21,11 +21,12 @@ type family struct {
 
 // FromSlices reads the slices of one Service. An endpoint that is terminating but still serving counts; so does one whose
 // readiness is unknown, as the API says.
-func FromSlices(slices []discoveryv1.EndpointSlice) View {
+func FromSlices(list []discoveryv1.EndpointSlice) View {
 	var v View
-	for i := range slices {
+	for i := range list {
+		s := &list[i]
 		var f *family
-		switch slices[i].AddressType {
+		switch s.AddressType {
 		case discoveryv1.AddressTypeIPv4:
 			f = &v.v4
 		case discoveryv1.AddressTypeIPv6:
@@ -33,8 +34,8 @@ func FromSlices(slices []discoveryv1.EndpointSlice) View {
 		default: // no address of ours is forwarded to a host name
 			continue
 		}
-		for j := range slices[i].Endpoints {
-			e := &slices[i].Endpoints[j]
+		for j := range s.Endpoints {
+			e := &s.Endpoints[j]
 			switch {
 			case !serving(&e.Conditions):
 			case e.NodeName == nil || *e.NodeName == "":

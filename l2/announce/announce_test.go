@@ -249,7 +249,14 @@ func TestOwnWhileYielding(t *testing.T) {
 		synctest.Wait()
 		n.take()
 		a.Yield(addr)
+		waited := make(chan error)
+		go func() { waited <- a.WaitYielded(t.Context()) }()
+		synctest.Wait()
+		start := time.Now()
 		a.Own(addr, nil)
+		if err := <-waited; err != nil || time.Since(start) > 0 {
+			t.Errorf("waited for %v, %v, for what was taken back", time.Since(start), err)
+		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if !a.Answers("eth0", addr) || a.Yielding() != 0 || len(a.Owned()) != 1 || len(n.take()) != 1 {

@@ -161,6 +161,7 @@ func (a *Announcer) Own(addr netip.Addr, interfaces []string) {
 	case !e.yieldEnd.IsZero():
 		e.yieldEnd, e.foreign, e.since = time.Time{}, time.Time{}, time.Now()
 		a.yields--
+		notify(a.yielded) // whoever waits has one less to wait for
 		a.move(addr, e, interfaces)
 	case !sameInterfaces(e.interfaces, interfaces):
 		a.move(addr, e, interfaces)

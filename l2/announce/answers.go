@@ -61,7 +61,7 @@ type timer struct {
 func (s schedule) Len() int           { return len(s) }
 func (s schedule) Less(i, j int) bool { return s[i].at.Before(s[j].at) }
 func (s schedule) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
-func (s *schedule) Push(x any)        { *s = append(*s, x.(timer)) }
+func (s *schedule) Push(x any)        { *s = append(*s, x.(timer)) } //nolint:errcheck // only add calls it
 
 func (s *schedule) Pop() any {
 	last := (*s)[len(*s)-1]

@@ -98,7 +98,8 @@ func (a *Announcer) next(now time.Time) (netip.Addr, *entry) {
 	if len(a.urgent) > 0 {
 		addr, a.urgent = a.urgent[0], a.urgent[1:]
 	} else {
-		addr = heap.Pop(&a.timers).(timer).addr
+		addr = a.timers[0].addr
+		heap.Pop(&a.timers)
 	}
 	e := a.entries[addr]
 	e.urgent = false

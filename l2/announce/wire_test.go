@@ -3,7 +3,11 @@ package announce
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"fairlead.io/fairlead/l2/internal/nettest"
 	"fairlead.io/fairlead/l2/metrics"
@@ -21,6 +26,42 @@ import (
 )
 
 func TestMain(m *testing.M) { nettest.Main(m) }
+
+// TestNetRawIsEnough: all that a speaker does with the network, on a thread that has the capability NET_RAW and no other.
+func TestNetRawIsEnough(t *testing.T) {
+	n := nettest.New(t)
+	m, err := metrics.New(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		done <- func() error {
+			only := [2]unix.CapUserData{{Effective: 1 << unix.CAP_NET_RAW, Permitted: 1 << unix.CAP_NET_RAW}}
+			if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &only[0]); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			var seen []netif.Interface
+			// Run ends with the first report, which comes after both subscriptions.
+			if err := netif.NewWatcher(nil, func(list []netif.Interface) { seen = list; cancel() }, logr.Discard()).Run(ctx); err != nil {
+				return err
+			}
+			if !slices.Equal(netif.Names(seen), []string{n.Host.Name}) {
+				return fmt.Errorf("usable are %v", seen)
+			}
+			p, err := OpenPort(m, logr.Discard())(seen[0], nettest.NewHandler())
+			if err != nil {
+				return err
+			}
+			return errors.Join(p.Join(addr6), p.Announce(addr), p.Announce(addr6), p.Leave(addr6), p.Close())
+		}()
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
 
 // TestLinkFlap: everything real, from netlink to the wire. Addresses are answered for and announced after the link returns,
 // after the interface's MAC has changed, and the groups are joined again.

@@ -57,6 +57,9 @@ type Membership struct {
 	stop    context.CancelFunc
 	done    sync.WaitGroup
 
+	ending sync.Mutex // guards closed, and lets Leave and Close not overlap
+	closed bool
+
 	mu      sync.Mutex // guards what follows
 	local   Meta
 	members map[string]Member         // all but this node
@@ -199,6 +202,11 @@ func (m *Membership) Join(ctx context.Context) error {
 
 // Leave tells the others that this node goes, so that nobody needs to find out, and waits at most for timeout until one was told.
 func (m *Membership) Leave(timeout time.Duration) error {
+	m.ending.Lock()
+	defer m.ending.Unlock()
+	if m.closed { // memberlist would panic
+		return fmt.Errorf("leave the gossip as %s: it was stopped before", m.cfg.Name)
+	}
 	if err := m.list.Leave(timeout); err != nil {
 		return fmt.Errorf("leave the gossip as %s: %w", m.cfg.Name, err)
 	}
@@ -208,6 +216,9 @@ func (m *Membership) Leave(timeout time.Duration) error {
 // Close stops gossiping. Without Leave the others find this node dead.
 func (m *Membership) Close() error {
 	m.stop()
+	m.ending.Lock()
+	defer m.ending.Unlock()
+	m.closed = true
 	err := m.list.Shutdown()
 	m.done.Wait()
 	if err != nil {

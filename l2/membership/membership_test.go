@@ -146,6 +146,9 @@ func TestMembership(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, a, "b is dead", func(members map[string]Member) bool { _, ok := members["b"]; return !ok })
+	if err := b.Leave(time.Second); err == nil {
+		t.Error("left what was stopped before")
+	}
 	again, err := Start(Config{Name: "b", Bind: addr, Key: key, Log: logr.Discard()}, Meta{DataplaneReady: true})
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func NewWatcher(exclude *regexp.Regexp, changed func([]Interface), log logr.Logg
 func (w *Watcher) Run(ctx context.Context) error {
 	var last []Interface
 	first := true
-	for {
+	for ctx.Err() == nil {
 		err := w.subscribe(ctx, func(now []Interface) {
 			if first || !Equal(last, now) {
 				w.logChange(last, now)
@@ -41,15 +41,15 @@ func (w *Watcher) Run(ctx context.Context) error {
 			}
 		})
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		w.log.Info("reading the kernel's interface notifications anew", "cause", fmt.Sprint(err))
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-time.After(time.Second): // not in a loop of its own where the kernel refuses for good
 		}
 	}
+	return nil //nolint:nilerr // the context's end is no failure, whatever it broke
 }
 
 // subscribe reads everything once, and again after notifications of interfaces that could be usable, until that fails.
@@ -113,7 +113,7 @@ func (w *Watcher) subscribe(ctx context.Context, report func([]Interface)) error
 
 func drain[T any](c <-chan T) {
 	go func() {
-		for range c { //nolint:revive // until the library closes it
+		for range c { // until the library closes it
 		}
 	}()
 }
