@@ -8,45 +8,25 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.io/fairlead/api/v1beta1"
 )
 
-// The API server refuses what cannot be read, and names the entry.
-func TestRefusedPools(t *testing.T) {
-	namespace(t)
-	for _, tc := range []struct{ entry, message string }{
-		{"web", "'web' is not an address"},
-		{"192.168.100.256", "'192.168.100.256' is not an address"},
-		{"192.168.100.0/33", "'192.168.100.0/33' is not an address"},
-		{"192.168.100.1-2", "'192.168.100.1-2' is not an address"},
-		{"192.168.100.249-192.168.100.240", "'192.168.100.249-192.168.100.240' is reversed"},
-		{"192.168.100.10-192.168.100.9", "is reversed"},
-		{"192.168.100.1-fd00:100::1", "'192.168.100.1-fd00:100::1' mixes IPv4 and IPv6"},
-		{"::ffff:192.168.100.1", "is not an address"},
-		{"fe80::1%eth0", "is not an address"},
-	} {
-		err := kube.Create(t.Context(), newPool("bad", "192.168.100.1", tc.entry))
-		if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), tc.message) || !strings.Contains(err.Error(), "spec.addresses[1]") {
-			t.Errorf("%s: %v, want a refusal of spec.addresses[1] with %q", tc.entry, err, tc.message)
-		}
-	}
-	good := newPool("good", "192.168.100.9-192.168.100.10", "10.0.0.1 - 10.0.0.1", "10.1.2.3/8", "fd00::f-fd00::10", "fd00:100::/64", "::1-ffff::", "0.0.0.0-255.255.255.255")
-	if err := kube.Create(t.Context(), good); err != nil {
-		t.Errorf("a good pool is refused: %v", err)
-	}
-}
-
-// What the API server cannot see disables that pool alone, and its status names the entry.
+// What the API server does not check disables that pool alone, and its status names the entry.
 func TestUnreadablePool(t *testing.T) {
 	ns := namespace(t)
-	create(t, newPool("a-bad", "fd00:100::1", "fd00:100::249-fd00:100::240"))
+	bad := newPool("a-bad", "192.168.100.241")
+	bad.Spec.ServiceAllocation = &v1beta1.ServiceAllocation{NamespaceSelectors: []metav1.LabelSelector{
+		{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: "Sometimes"}}},
+	}}
+	create(t, bad)
 	create(t, newPool("web", "192.168.100.240", "fd00:100::1"))
 	run(t)
 	p := poolReady(t, "a-bad", v1beta1.ReasonInvalidAddresses)
 	c := meta.FindStatusCondition(p.Status.Conditions, v1beta1.ConditionReady)
-	if want := `spec.addresses[1]: "fd00:100::249-fd00:100::240" is reversed`; !strings.Contains(c.Message, want) || c.Status != "False" {
+	if want := `spec.serviceAllocation.namespaceSelectors[0]: "Sometimes" is not a valid label selector operator`; !strings.Contains(c.Message, want) || c.Status != "False" {
 		t.Errorf("condition %+v, want %q", c, want)
 	}
 	poolReady(t, "web", v1beta1.ReasonAccepted)

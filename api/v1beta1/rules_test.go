@@ -3,7 +3,6 @@ package v1beta1_test
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,37 +10,24 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	. "fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/testenv"
 )
 
 var server client.Client
 
 func TestMain(m *testing.M) {
-	tools, err := filepath.Abs("../../bin/tools")
-	if err != nil {
-		panic(err)
-	}
-	env := &envtest.Environment{CRDDirectoryPaths: []string{"../../config/crd/bases"}, ErrorIfCRDPathMissing: true, BinaryAssetsDirectory: tools}
-	config, err := env.Start()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "start the API server:", err)
-		os.Exit(1)
-	}
-	scheme := runtime.NewScheme()
-	if err := AddToScheme(scheme); err != nil {
-		panic(err)
-	}
-	if server, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
-		panic(err)
-	}
-	code := m.Run()
-	if err := env.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, "stop the API server:", err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(testenv.Main(m, func(env *testenv.Env) {
+		scheme := runtime.NewScheme()
+		err := AddToScheme(scheme)
+		if err == nil {
+			server, err = client.New(env.Config, client.Options{Scheme: scheme})
+		}
+		if err != nil {
+			panic(err)
+		}
+	}))
 }
 
 // try sends an object to the API server as a dry run; each of words must be in the refusal, and without words it must be accepted.
