@@ -1,2 +1,0 @@
-// Package deps only keeps the module's pinned dependencies in go.mod until their users land.
-package deps
