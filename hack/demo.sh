@@ -31,6 +31,8 @@ announced() { [ "$(kubectl get svc "$1" -o jsonpath='{.status.conditions[?(@.typ
 curl_all() {
 	local url=$1 seen=" " answer pod n=0
 	[[ $url != *:* ]] || url="[$url]"
+	# kube-proxy learns of a new Service on its own time, up to a second after the address is announced.
+	until_ok 10 "the first answer at $1" $lab exec client -- curl -s --max-time 1 "http://$url/"
 	while [ "$(wc -w <<<"$seen")" -lt 3 ]; do
 		n=$((n + 1))
 		[ $n -le 60 ] || fail "only these pods answered at $1 in 60 tries:$seen"

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+	"strings"
 
 	"go4.org/netipx"
 )
@@ -383,7 +384,7 @@ func (a *Allocator) Import(items []Imported) []Conflict {
 // are leaving it do not count: of two that cannot stay together one moves, and not the other as well.
 func (a *Allocator) blocks(addr netip.Addr, service Key, sharing *Sharing, staying bool) (keeper Key, why string) {
 	a.eachHolder(addr, func(o *allocation) bool {
-		if o.service != service && !(staying && o.leaves(addr)) {
+		if o.service != service && (!staying || !o.leaves(addr)) {
 			keeper, why = o.service, sharing.conflict(o.sharing)
 		}
 		return why == ""
@@ -398,4 +399,45 @@ func rangesOf(list []netipx.IPRange) string {
 		texts[i] = FormatRange(r)
 	}
 	return cutList(texts, ", ")
+}
+
+// Holders are the Services on an address.
+func (a *Allocator) Holders(addr netip.Addr) []Key {
+	var keys []Key
+	a.eachHolder(addr, func(s *allocation) bool {
+		keys = append(keys, s.service)
+		return true
+	})
+	return keys
+}
+
+// PoolOf is the pool that has the address now; empty: none.
+func (a *Allocator) PoolOf(addr netip.Addr) string {
+	if p := a.claimant(addr); p != nil {
+		return p.Name
+	}
+	return ""
+}
+
+// Knows reports whether the Service has or leaves an address, or waits for one.
+func (a *Allocator) Knows(service Key) bool {
+	return a.services[service] != nil || a.waiting.services[service] != nil
+}
+
+// Service names a Service by its namespace and name.
+func Service(namespace, name string) Key { return Key(namespace + "/" + name) }
+
+// Name of the Service.
+func (k Key) Name() string {
+	_, name, _ := strings.Cut(string(k), "/")
+	return name
+}
+
+// Services that have or leave an address.
+func (a *Allocator) Services() []Key {
+	list := make([]Key, 0, len(a.services))
+	for k := range a.services {
+		list = append(list, k)
+	}
+	return list
 }

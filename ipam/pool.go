@@ -90,7 +90,7 @@ func choiceOrder(a, b *poolState) int {
 	}
 	if a.Limits != nil {
 		// As unsigned, 0 - 1 is the greatest number: no priority is last.
-		if pa, pb := uint32(a.Limits.Priority-1), uint32(b.Limits.Priority-1); pa != pb { //nolint:gosec // wraps on purpose
+		if pa, pb := uint32(a.Limits.Priority-1), uint32(b.Limits.Priority-1); pa != pb {
 			if pa < pb {
 				return -1
 			}

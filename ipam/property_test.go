@@ -71,7 +71,7 @@ func check(t *testing.T, a *Allocator) {
 				}
 				claimed[addr] = name
 				f := FamilyOf(addr)
-				if holders[addr] == nil && !(p.AvoidBuggyIPs && buggy(addr)) && !slices.Contains(free[f], addr) {
+				if holders[addr] == nil && (!p.AvoidBuggyIPs || !buggy(addr)) && !slices.Contains(free[f], addr) {
 					free[f] = append(free[f], addr)
 				}
 			}

@@ -117,7 +117,7 @@ func (c count) int64() int64 {
 	return int64(c.lo)
 }
 
-func countOf(n int64) count { return count{lo: uint64(max(n, 0))} } //nolint:gosec // not negative
+func countOf(n int64) count { return count{lo: uint64(max(n, 0))} }
 
 func asCount(a netip.Addr) count {
 	b := a.As16()

@@ -77,7 +77,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 
 // writeArchive goes through a temporary file beside the output: a reader never sees half an archive.
 func writeArchive(spec Spec, output string) (digest string, err error) {
-	if err := os.MkdirAll(filepath.Dir(output), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(output), 0o750); err != nil {
 		return "", fmt.Errorf("make the folder of %s: %w", output, err)
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+".*")

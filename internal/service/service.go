@@ -112,7 +112,7 @@ func Ports(svc *corev1.Service) []Port {
 		if protocol == "" {
 			protocol = corev1.ProtocolTCP
 		}
-		ports = append(ports, Port{Protocol: protocol, Port: uint16(p.Port)}) //nolint:gosec // the API server allows 1..65535
+		ports = append(ports, Port{Protocol: protocol, Port: uint16(p.Port)}) // the API server allows 1..65535
 	}
 	return ports
 }

@@ -71,6 +71,24 @@ func answeringPods(ctx context.Context, addr netip.Addr, want, n int) (map[strin
 	return pods, nil
 }
 
+// echo sends a datagram to port 80 of an address and returns what comes back.
+func echo(ctx context.Context, addr netip.Addr, message string) (string, error) {
+	conn, err := lanClient.Dial(ctx, "udp", netip.AddrPortFrom(addr, 80).String())
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+		return "", err
+	}
+	if _, err := conn.Write([]byte(message)); err != nil {
+		return "", err
+	}
+	answer := make([]byte, 2*len(message))
+	n, err := conn.Read(answer)
+	return string(answer[:n]), err
+}
+
 // claims asks the LAN, once, who has an address and returns the hardware addresses of all who answer within the given time.
 func claims(addr netip.Addr, wait time.Duration) ([]string, error) {
 	var macs []string

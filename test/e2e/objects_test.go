@@ -80,11 +80,16 @@ func newScenario(t *testing.T) *scenario {
 		}).WithTimeout(patience).Should(BeTrue(), "pool %s goes when its last address is released", s.pool.Name)
 	})
 	s.create(s.pool)
-	s.create(&v1beta1.L2Advertisement{
-		ObjectMeta: metav1.ObjectMeta{Name: s.namespace},
-		Spec:       v1beta1.L2AdvertisementSpec{AdvertisementSelection: v1beta1.AdvertisementSelection{IPAddressPools: []string{s.namespace}}},
-	})
+	s.create(advertisement(s.pool.Name))
 	return s
+}
+
+// advertisement of one pool on layer 2, named after it.
+func advertisement(pool string) *v1beta1.L2Advertisement {
+	return &v1beta1.L2Advertisement{
+		ObjectMeta: metav1.ObjectMeta{Name: pool},
+		Spec:       v1beta1.L2AdvertisementSpec{AdvertisementSelection: v1beta1.AdvertisementSelection{IPAddressPools: []string{pool}}},
+	}
 }
 
 // create makes an object, and deletes it when the test ends; a Service is gone, and its address released, before its pool goes.
@@ -185,16 +190,22 @@ func localTraffic(svc *corev1.Service) {
 	svc.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 }
 
-// expose creates the Service and waits until it has its addresses and they are announced.
+// expose creates the Service and waits until it has its addresses, they are announced, and, for TCP, an answer came from each.
 func (s *scenario) expose(name, app string, edits ...func(*corev1.Service)) *corev1.Service {
 	s.Helper()
 	svc := s.service(name, app, edits...)
 	s.create(svc)
 	s.announced(svc)
+	if svc.Spec.Ports[0].Protocol == corev1.ProtocolTCP {
+		for _, addr := range addresses(svc) {
+			// kube-proxy learns of a new Service on its own time, up to a second after the address is announced.
+			s.Eventually(func() (string, error) { return answeringPod(s.ctx, addr) }).ShouldNot(BeEmpty(), "an answer from %s of Service %s", addr, name)
+		}
+	}
 	return svc
 }
 
-// announced waits until the Service is announced, and leaves its newest state in svc.
+// announced waits until the Service has its addresses and they are announced, and leaves its newest state in svc.
 func (s *scenario) announced(svc *corev1.Service) {
 	s.Helper()
 	s.Eventually(func(g Gomega) {

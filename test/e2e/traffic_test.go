@@ -91,9 +91,7 @@ func testNoSelector(t *testing.T) {
 	}).Should(Succeed())
 	s.create(s.endpointSlice(svc.Name, netip.MustParseAddr(pods.Items[0].Status.PodIP), 8080))
 	s.announced(svc)
-	pod, err := answeringPod(s.ctx, addresses(svc)[0])
-	s.Expect(err).NotTo(HaveOccurred())
-	s.Expect(pod).To(Equal(pods.Items[0].Name))
+	s.Eventually(func() (string, error) { return answeringPod(s.ctx, addresses(svc)[0]) }).Should(Equal(pods.Items[0].Name))
 }
 
 // testNoNodePorts: allocateLoadBalancerNodePorts false works; nothing depends on node ports.
@@ -245,16 +243,7 @@ func testUDP(t *testing.T) {
 	svc := s.expose("udp", "web", func(svc *corev1.Service) {
 		svc.Spec.Ports = []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolUDP, TargetPort: intstr.FromInt32(8080)}}
 	})
-	conn, err := lanClient.Dial(s.ctx, "udp", netip.AddrPortFrom(addresses(svc)[0], 80).String())
-	s.Expect(err).NotTo(HaveOccurred())
-	defer conn.Close()
-	s.Expect(conn.SetDeadline(time.Now().Add(5 * time.Second))).To(Succeed())
-	_, err = conn.Write([]byte("ahoy"))
-	s.Expect(err).NotTo(HaveOccurred())
-	answer := make([]byte, 64)
-	n, err := conn.Read(answer)
-	s.Expect(err).NotTo(HaveOccurred())
-	s.Expect(string(answer[:n])).To(Equal("ahoy"))
+	s.Eventually(func() (string, error) { return echo(s.ctx, addresses(svc)[0], "ahoy") }).Should(Equal("ahoy"))
 }
 
 // testBadInput: what cannot be honoured says so, names what is wrong, and disturbs nothing else.
@@ -288,6 +277,7 @@ func testBadInput(t *testing.T) {
 		},
 	}
 	s.create(overlap)
+	s.create(advertisement(overlap.Name))
 	s.Eventually(func(g Gomega) {
 		s.get(g, overlap)
 		g.Expect(overlap.Status.Conditions).To(ContainElement(And(

@@ -51,9 +51,8 @@ func (l *Lab) api() (*api, error) {
 	if !roots.AppendCertsFromPEM(ca) {
 		return nil, fmt.Errorf("read the lab's certificate authority: no certificate in %s", l.secret("ca.crt"))
 	}
-	client := l.controlPlane().HTTPClient(5 * time.Second)
-	client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
-	return &api{base: "https://" + l.apiAddr(), token: tokens[adminUser], http: client}, nil
+	tlsConfig := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
+	return &api{base: "https://" + l.apiAddr(), token: tokens[adminUser], http: l.controlPlane().httpClient(5*time.Second, tlsConfig)}, nil
 }
 
 // call makes one request. A nil in sends no body, a nil out takes none.
@@ -78,9 +77,8 @@ func (a *api) call(ctx context.Context, method, path string, in, out any) error 
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return fmt.Errorf("%s %s: %w", method, path, err)
 	}
 	if resp.StatusCode >= 300 {

@@ -91,7 +91,7 @@ func (l *Lab) startRuntime(ctx context.Context, h *Host) error {
 		return err
 	}
 	for _, archive := range l.systemImages() {
-		if _, err := h.loadImage(ctx, archive); err != nil {
+		if err := h.loadImage(ctx, archive); err != nil {
 			return err
 		}
 	}
@@ -100,7 +100,9 @@ func (l *Lab) startRuntime(ctx context.Context, h *Host) error {
 
 // startNode starts what needs the API, and returns when the node is Ready and its kube-proxy in step.
 func (l *Lab) startNode(ctx context.Context, h *Host, client *api) error {
-	if err := client.createNode(ctx, h); err != nil {
+	// The API server may be busy finding a restarted etcd again.
+	err := await(ctx, "Node "+h.Name+" to be created", func(ctx context.Context) error { return client.createNode(ctx, h) })
+	if err != nil {
 		return err
 	}
 	kubelet, err := h.ensureDaemon(l.tool("kubelet"),

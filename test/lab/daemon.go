@@ -34,23 +34,22 @@ func (h *Host) ensureDaemon(path string, args ...string) (*daemon, error) {
 	if err != nil || len(running) > 0 {
 		return nil, err
 	}
-	return h.startDaemon(filepath.Base(path), exec.Command(path, args...))
+	return h.startDaemon(filepath.Base(path), exec.CommandContext(context.Background(), path, args...)) // it outlives this process
 }
 
 // startDaemon starts a program in a session of its own: it outlives this process and ends with its host.
 func (h *Host) startDaemon(name string, cmd *exec.Cmd) (*daemon, error) {
 	d := &daemon{name: name, host: h.Name, log: h.dir("log", name+".log"), ended: make(chan error, 1)}
-	log, err := os.OpenFile(d.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	log, err := os.OpenFile(d.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("start %s on %s: %w", name, h.Name, err)
 	}
-	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = "/"
 	// Nothing of the caller's surroundings: no proxy settings, no credentials, no home folder to write into.
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/run/tmp", "TMPDIR=/run/tmp"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := h.Start(cmd); err != nil {
+	if err := errors.Join(h.Start(cmd), log.Close()); err != nil {
 		return nil, err
 	}
 	go func() {

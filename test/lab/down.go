@@ -29,7 +29,7 @@ func Down(ctx context.Context, cfg Config, progress io.Writer) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("taking a lab down needs root")
 	}
-	unlock, err := lock(ctx, cfg.Name, func(format string, args ...any) { fmt.Fprintf(progress, format+"\n", args...) })
+	unlock, err := lock(ctx, cfg.Name, newReporter(progress))
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func remove(ctx context.Context, cfg Config) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	names, err := netns.List(namespacePrefix(cfg.Name))
+	names, err := namespaces(cfg.Name)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ var cniFolders = []string{"/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"}
 
 // ensureStateDir makes the lab's folder, marked as one that may be removed.
 func ensureStateDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("make the lab's folder: %w", err)
 	}
 	ours, err := isStateDir(dir)
@@ -30,7 +30,7 @@ func ensureStateDir(dir string) error {
 	if !ours {
 		return fmt.Errorf("%s is not empty and not a lab's: choose another folder by --state-dir", dir)
 	}
-	if err := os.WriteFile(filepath.Join(dir, markerFile), nil, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, markerFile), nil, 0o600); err != nil {
 		return fmt.Errorf("mark the lab's folder: %w", err)
 	}
 	return nil
@@ -114,7 +114,7 @@ func makeFolders(hosts []*Host) error {
 			if h.Role != plan.Node && name != "log" {
 				continue
 			}
-			if err := os.MkdirAll(h.dir(name), 0o755); err != nil {
+			if err := os.MkdirAll(h.dir(name), 0o750); err != nil {
 				return fmt.Errorf("make the folder of host %s: %w", h.Name, err)
 			}
 		}

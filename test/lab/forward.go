@@ -3,14 +3,15 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"syscall"
-	"time"
 )
 
 // ForwardCommand is the hidden subcommand that runs Forward.
@@ -23,12 +24,16 @@ const listenerFD = 3
 // Forward passes TCP connections from an inherited listener on to an address, until the host ends.
 func Forward(to string) error {
 	f := os.NewFile(listenerFD, "listener")
-	l, err := net.FileListener(f)
+	listener, err := net.FileListener(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("take over the listener: %w", err)
 	}
+	l, ok := listener.(*net.TCPListener)
+	if !ok {
+		return fmt.Errorf("take over the listener: it is for %s, not for TCP", listener.Addr().Network())
+	}
 	for {
-		in, err := l.Accept()
+		in, err := l.AcceptTCP()
 		if err != nil {
 			var temporary net.Error
 			if errors.As(err, &temporary) && temporary.Timeout() || errors.Is(err, syscall.ECONNABORTED) {
@@ -37,7 +42,7 @@ func Forward(to string) error {
 			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
 		}
 		go func() {
-			if err := splice(in.(*net.TCPConn), to); err != nil {
+			if err := splice(in, to); err != nil {
 				fmt.Fprintln(os.Stderr, "forward:", err)
 			}
 		}()
@@ -45,16 +50,20 @@ func Forward(to string) error {
 }
 
 func splice(in *net.TCPConn, to string) error {
-	defer in.Close()
-	conn, err := net.DialTimeout("tcp", to, 10*time.Second)
+	addr, err := netip.ParseAddrPort(to)
 	if err != nil {
-		return err
+		return errors.Join(err, in.Close())
 	}
-	out := conn.(*net.TCPConn)
-	defer out.Close()
+	out, err := net.DialTCP("tcp", nil, net.TCPAddrFromAddrPort(addr))
+	if err != nil {
+		return errors.Join(err, in.Close())
+	}
 	sent := make(chan error, 1)
 	go func() { sent <- pass(out, in) }()
-	return errors.Join(pass(in, out), <-sent)
+	err = errors.Join(pass(in, out), <-sent)
+	// Both directions are over; a connection that is closed already has had its say.
+	_, _ = in.Close(), out.Close()
+	return err
 }
 
 // pass copies one direction and ends it alone: the other may still have something to say.
@@ -90,10 +99,10 @@ func (l *Lab) startForwarder(listener *net.TCPListener) error {
 	if err = errors.Join(err, listener.Close()); err != nil {
 		return fmt.Errorf("hand the loopback listener over: %w", err)
 	}
-	defer f.Close()
 	cp := l.controlPlane()
-	cmd := exec.Command(l.cfg.Executable, ForwardCommand, l.apiAddr())
+	// It outlives this process.
+	cmd := exec.CommandContext(context.Background(), l.cfg.Executable, ForwardCommand, l.apiAddr())
 	cmd.ExtraFiles = []*os.File{f}
 	_, err = cp.startDaemon("forward", cmd)
-	return err
+	return errors.Join(err, f.Close())
 }

@@ -5,6 +5,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -128,9 +129,13 @@ func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error)
 
 // HTTPClient makes requests from the host, each over a connection of its own. URLs must hold IP addresses.
 func (h *Host) HTTPClient(timeout time.Duration) *http.Client {
+	return h.httpClient(timeout, nil)
+}
+
+func (h *Host) httpClient(timeout time.Duration, tlsConfig *tls.Config) *http.Client {
 	return &http.Client{
 		Timeout:   timeout,
-		Transport: &http.Transport{DialContext: h.Dial, DisableKeepAlives: true},
+		Transport: &http.Transport{DialContext: h.Dial, DisableKeepAlives: true, TLSClientConfig: tlsConfig},
 	}
 }
 

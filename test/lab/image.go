@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -30,49 +29,43 @@ func (l *Lab) systemImages() []string {
 	return images
 }
 
-// LoadImage gives an image archive to every node, and tells whether any of them did not have it yet.
-func (l *Lab) LoadImage(ctx context.Context, archive string) (changed bool, err error) {
-	nodes := l.Nodes()
-	loaded := make([]bool, len(nodes))
+// LoadImage gives an image archive to every node.
+func (l *Lab) LoadImage(ctx context.Context, archive string) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for i, h := range nodes {
-		g.Go(func() (err error) {
-			loaded[i], err = h.loadImage(ctx, archive)
-			return err
-		})
+	for _, h := range l.Nodes() {
+		g.Go(func() error { return h.loadImage(ctx, archive) })
 	}
-	err = g.Wait()
-	return slices.Contains(loaded, true), err
+	return g.Wait()
 }
 
 // loadImage does nothing when the node has the very same image already.
-func (h *Host) loadImage(ctx context.Context, archive string) (loaded bool, err error) {
+func (h *Host) loadImage(ctx context.Context, archive string) error {
 	f, err := os.Open(archive)
 	if err != nil {
-		return false, fmt.Errorf("load an image on %s: %w", h.Name, err)
+		return fmt.Errorf("load an image on %s: %w", h.Name, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	name, digest, err := archivedImage(f)
 	if err != nil {
-		return false, fmt.Errorf("load image %s on %s: %w", archive, h.Name, err)
+		return fmt.Errorf("load image %s on %s: %w", archive, h.Name, err)
 	}
 	if name != "" {
 		listed, err := h.ctr(ctx, nil, "images", "ls", "name=="+name)
 		if err != nil {
-			return false, fmt.Errorf("load image %s on %s: %w", archive, h.Name, err)
+			return fmt.Errorf("load image %s on %s: %w", archive, h.Name, err)
 		}
 		if strings.Contains(listed, digest) {
-			return false, nil
+			return nil
 		}
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return false, fmt.Errorf("load image %s on %s: %w", archive, h.Name, err)
+		return fmt.Errorf("load image %s on %s: %w", archive, h.Name, err)
 	}
 	// Through standard input: the archive may be in a folder that the host does not see.
 	if _, err := h.ctr(ctx, f, "images", "import", "--snapshotter", snapshotter, "-"); err != nil {
-		return false, fmt.Errorf("load image %s on %s: %w", archive, h.Name, err)
+		return fmt.Errorf("load image %s on %s: %w", archive, h.Name, err)
 	}
-	return true, nil
+	return nil
 }
 
 func (h *Host) ctr(ctx context.Context, stdin *os.File, args ...string) (string, error) {

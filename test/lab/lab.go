@@ -11,10 +11,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"k8s.io/client-go/rest"
 
 	"fairlead.io/fairlead/test/lab/internal/hostns"
+	"fairlead.io/fairlead/test/lab/internal/netns"
 	"fairlead.io/fairlead/test/lab/plan"
 )
 
@@ -51,13 +53,13 @@ type Config struct {
 	Kustomization string
 }
 
-var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,19}$`)
+var validName = regexp.MustCompile(`^[a-z][a-z0-9]{0,19}$`)
 
 // withDefaults fills in what is not set and refuses what cannot be.
 func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Name, DefaultName)
 	if !validName.MatchString(c.Name) {
-		return c, fmt.Errorf("lab name %q: want at most 20 lower-case letters, digits and dashes, a letter first", c.Name)
+		return c, fmt.Errorf("lab name %q: want at most 20 lower-case letters and digits, a letter first", c.Name)
 	}
 	setDefault(&c.StateDir, "/var/lib/"+c.Name+"-lab")
 	setDefault(&c.ProxyMode, DefaultProxyMode)
@@ -228,8 +230,22 @@ func (l *Lab) tool(name string) string   { return filepath.Join(l.cfg.Root, "bin
 func (l *Lab) secret(name string) string { return filepath.Join(l.cfg.StateDir, "secrets", name) }
 func (l *Lab) dist(name string) string   { return filepath.Join(l.cfg.Root, "dist", name) }
 
-// namespacePrefix starts the names of the lab's network namespaces. The dash keeps lab "a" from lab "ab".
+// namespacePrefix starts the names of the lab's network namespaces. The dash, which no lab's name has, keeps lab "a" from
+// lab "ab".
 func namespacePrefix(name string) string { return name + "-" }
+
+// places are all that a lab of any size calls its namespaces after the prefix. Others may use the same prefix.
+var places = regexp.MustCompile(`^(lan|cp|client|node[0-9]+)$`)
+
+// namespaces lists the lab's network namespaces that there are.
+func namespaces(name string) ([]string, error) {
+	prefix := namespacePrefix(name)
+	names, err := netns.List(prefix)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(names, func(s string) bool { return !places.MatchString(strings.TrimPrefix(s, prefix)) }), nil
+}
 
 func (l *Lab) lanNamespace() string { return namespacePrefix(l.cfg.Name) + "lan" }
 

@@ -39,6 +39,7 @@ func TestConfigDefaults(t *testing.T) {
 func TestConfigRefuses(t *testing.T) {
 	for want, c := range map[string]Config{
 		"lab name":   {Name: "Über"},
+		"digits":     {Name: "two-words"},
 		"at most 20": {Name: strings.Repeat("x", 21)},
 		"proxy mode": {ProxyMode: "ipvs"},
 		"below /run": {StateDir: "/run/lab"},
@@ -112,6 +113,25 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// Every place that a lab makes is one that it finds again, and nobody else's.
+func TestNamespaceNames(t *testing.T) {
+	l := testLab(t)
+	names := []string{l.lanNamespace()}
+	for _, h := range l.Hosts() {
+		names = append(names, h.Namespace())
+	}
+	for _, name := range names {
+		if place, ok := strings.CutPrefix(name, namespacePrefix(l.Name())); !ok || !places.MatchString(place) {
+			t.Errorf("down would not find namespace %s", name)
+		}
+	}
+	for _, place := range []string{"", "l2test", "node", "node1x", "xcp"} {
+		if places.MatchString(place) {
+			t.Errorf("down would remove another's namespace %s%s", namespacePrefix(l.Name()), place)
+		}
+	}
+}
+
 // The client must not reach pods or services but through the nodes; nodes must reach each other's pods.
 func TestRoutes(t *testing.T) {
 	l := testLab(t)
@@ -174,12 +194,12 @@ func TestArchivedImage(t *testing.T) {
 		name, digest string
 		fails        bool
 	}{
-		"ours":       {archive: archive("index.json", `{"manifests":[{"digest":"sha256:1","annotations":{"io.containerd.image.name":"docker.io/library/a:b"}}]}`), name: "docker.io/library/a:b", digest: "sha256:1"},
-		"several":    {archive: archive("index.json", `{"manifests":[{"digest":"sha256:1"},{"digest":"sha256:2"}]}`)},
-		"older":      {archive: archive("manifest.json", `[]`)},
-		"broken":     {archive: archive("index.json", `{`), fails: true},
-		"not an tar": {archive: bytes.NewBufferString(strings.Repeat("x", 1024)), fails: true},
-		"nothing":    {archive: &bytes.Buffer{}},
+		"ours":      {archive: archive("index.json", `{"manifests":[{"digest":"sha256:1","annotations":{"io.containerd.image.name":"docker.io/library/a:b"}}]}`), name: "docker.io/library/a:b", digest: "sha256:1"},
+		"several":   {archive: archive("index.json", `{"manifests":[{"digest":"sha256:1"},{"digest":"sha256:2"}]}`)},
+		"older":     {archive: archive("manifest.json", `[]`)},
+		"broken":    {archive: archive("index.json", `{`), fails: true},
+		"not a tar": {archive: bytes.NewBufferString(strings.Repeat("x", 1024)), fails: true},
+		"nothing":   {archive: &bytes.Buffer{}},
 	} {
 		image, digest, err := archivedImage(tc.archive)
 		if image != tc.name || digest != tc.digest || (err != nil) != tc.fails {

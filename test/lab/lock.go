@@ -13,10 +13,10 @@ import (
 
 // lock lets one Up or Down at a time work on a lab. It is an abstract socket, so that it leaves no file and ends with
 // its holder, however that ends.
-func lock(ctx context.Context, name string, report func(string, ...any)) (unlock func() error, err error) {
+func lock(ctx context.Context, name string, report reporter) (unlock func() error, err error) {
 	told := false
 	for {
-		l, err := net.Listen("unix", "@fairlead-lab/"+name)
+		l, err := new(net.ListenConfig).Listen(ctx, "unix", "@fairlead-lab/"+name)
 		if err == nil {
 			return l.Close, nil
 		}

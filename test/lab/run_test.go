@@ -33,8 +33,8 @@ const trialName = "flselftest"
 type trial struct {
 	*testing.T
 	cfg Config
-	// seen holds the namespaces that processes of the lab were in.
-	seen map[string]bool
+	// seen holds all processes of the lab that were ever looked at, by number and time of start.
+	seen map[string]string
 }
 
 // program is bin/lab, built for these tests alone.
@@ -50,7 +50,11 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "make a folder for the program:", err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer func() {
+		if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "remove the program:", err)
+		}
+	}()
 	program = filepath.Join(dir, "lab")
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", program, "./cmd/lab")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -67,7 +71,7 @@ func newTrial(t *testing.T) *trial {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &trial{T: t, seen: map[string]bool{}, cfg: Config{Name: trialName, StateDir: filepath.Join(t.TempDir(), "state"), Root: root}}
+	tr := &trial{T: t, seen: map[string]string{}, cfg: Config{Name: trialName, StateDir: filepath.Join(t.TempDir(), "state"), Root: root}}
 	t.Cleanup(func() {
 		if out, err := tr.command("down").CombinedOutput(); err != nil {
 			t.Errorf("down at the end: %v: %s", err, out)
@@ -142,24 +146,54 @@ func (tr *trial) upKilledAt(progress string) {
 	tr.remember()
 }
 
-// remember notes which namespaces the lab's processes are in, to look for them when it is down.
+// remember notes the lab's processes, to look for them when it is down: those on its hosts by their network namespace,
+// those of pods by their control group.
 func (tr *trial) remember() {
 	tr.Helper()
 	inits, err := hostns.Inits(tr.cfg.Name)
 	if err != nil {
 		tr.Fatal(err)
 	}
+	hosts := map[string]bool{}
 	for _, i := range inits {
-		for _, kind := range []string{"net", "mnt", "pid", "uts", "cgroup"} {
-			if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", i.PID, kind)); err == nil {
-				tr.seen[ns] = true
-			}
+		if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", i.PID)); err == nil {
+			hosts[ns] = true
 		}
 	}
+	err = eachProcess(func(proc, id string) {
+		ns, err := os.Readlink(filepath.Join(proc, "ns", "net"))
+		groups, groupErr := os.ReadFile(filepath.Join(proc, "cgroup"))
+		if err == nil && hosts[ns] || groupErr == nil && strings.Contains(string(groups), "/"+cgroupOf(tr.cfg.Name)+"/") {
+			cmdline, _ := os.ReadFile(filepath.Join(proc, "cmdline")) // only to name it; it may have ended
+			tr.seen[id] = strings.ReplaceAll(string(cmdline), "\x00", " ")
+		}
+	})
+	if err != nil {
+		tr.Fatal(err)
+	}
+}
+
+// eachProcess tells processes apart by number and time of start: numbers are given again.
+func eachProcess(visit func(proc, id string)) error {
+	procs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return err
+	}
+	for _, proc := range procs {
+		stat, err := os.ReadFile(filepath.Join(proc, "stat"))
+		if err != nil {
+			continue // it has ended
+		}
+		// The second field is a name in parentheses, with spaces perhaps; the time of start is the 22nd.
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		visit(proc, proc+" since "+fields[19])
+	}
+	return nil
 }
 
 func (tr *trial) downLeavesNothing() {
 	tr.Helper()
+	tr.remember()
 	begin := time.Now()
 	tr.run("down")
 	tr.Logf("down took %s", time.Since(begin).Round(10*time.Millisecond))
@@ -186,27 +220,13 @@ func (tr *trial) downLeavesNothing() {
 }
 
 func (tr *trial) noProcesses() error {
-	procs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return err
-	}
 	var left []error
-	for _, proc := range procs {
-		cmdline, err := os.ReadFile(filepath.Join(proc, "cmdline"))
-		if err != nil || proc == fmt.Sprintf("/proc/%d", os.Getpid()) {
-			continue // it has ended meanwhile
+	err := eachProcess(func(_, id string) {
+		if name, ok := tr.seen[id]; ok {
+			left = append(left, fmt.Errorf("%s is left: %s", id, name))
 		}
-		text := strings.ReplaceAll(string(cmdline), "\x00", " ")
-		if strings.Contains(text, tr.cfg.StateDir) || strings.Contains(text, program) {
-			left = append(left, fmt.Errorf("process left: %s: %s", proc, text))
-		}
-		for _, kind := range []string{"net", "mnt", "pid", "uts", "cgroup"} {
-			if ns, err := os.Readlink(filepath.Join(proc, "ns", kind)); err == nil && tr.seen[ns] {
-				left = append(left, fmt.Errorf("process left in %s: %s: %s", ns, proc, text))
-			}
-		}
-	}
-	return errors.Join(left...)
+	})
+	return errors.Join(append(left, err)...)
 }
 
 func (tr *trial) eventually(what string, ok func() error) {
@@ -366,10 +386,14 @@ func TestLab(t *testing.T) {
 			tr.up()
 			tr.reachable(client, node)
 		}
-		tr.killSome(rng)
-		if err := l.controlPlane().Signal("lab", unix.SIGSTOP); err != nil { // what is stopped must end too
+		// What is stopped must end too.
+		if err := l.controlPlane().Signal(apiServerProgram, unix.SIGSTOP); err != nil {
 			t.Error(err)
 		}
+		if err := node.Signal("containerd", unix.SIGSTOP); err != nil {
+			t.Error(err)
+		}
+		tr.killSome(rng)
 	})
 	tr.downLeavesNothing()
 }
@@ -409,11 +433,27 @@ func (tr *trial) killSome(rng *rand.Rand) {
 	}
 	rng.Shuffle(len(victims), func(i, j int) { victims[i], victims[j] = victims[j], victims[i] })
 	for _, v := range victims[:1+rng.IntN(4)] {
-		n, err := inits[v.host].Signal(v.program, unix.SIGKILL)
-		if err != nil && !strings.Contains(err.Error(), "has ended") { // the host was an earlier victim
+		pids, err := inits[v.host].Processes(v.program)
+		if err != nil {
+			if _, gone := os.Stat(fmt.Sprintf("/proc/%d/ns/pid", inits[v.host].PID)); gone == nil {
+				tr.Fatal(err)
+			}
+			continue // the host was an earlier victim
+		}
+		if _, err := inits[v.host].Signal(v.program, unix.SIGKILL); err != nil {
 			tr.Fatal(err)
 		}
-		tr.Logf("killed %d processes of %s on %s", n, v.program, v.host)
+		tr.Logf("killed %d processes of %s on %s", len(pids), v.program, v.host)
+		// A kill is over when the process is: until then it looks like one that runs.
+		for _, pid := range pids {
+			tr.eventually(v.program+" to end", func() error {
+				exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+				if err == nil && strings.Contains(exe, v.program) {
+					return fmt.Errorf("process %d still runs %s", pid, exe)
+				}
+				return nil
+			})
+		}
 	}
 }
 

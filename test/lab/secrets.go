@@ -30,8 +30,10 @@ const (
 
 // users lists who the API server knows, without tokens.
 func users(p plan.Plan) []render.User {
-	list := []render.User{{Name: adminUser, Groups: []string{"system:masters"}}, {Name: managerUser}, {Name: schedulerUser}, {Name: proxyUser}}
-	for _, h := range p.WithRole(plan.Node) {
+	nodes := p.WithRole(plan.Node)
+	list := make([]render.User, 0, 4+len(nodes))
+	list = append(list, render.User{Name: adminUser, Groups: []string{"system:masters"}}, render.User{Name: managerUser}, render.User{Name: schedulerUser}, render.User{Name: proxyUser})
+	for _, h := range nodes {
 		list = append(list, render.User{Name: nodeUserPrefix + h.Name, Groups: []string{"system:nodes"}})
 	}
 	return list

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -41,9 +42,11 @@ func (l *Lab) Status(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "lab %s: %d nodes, proxy mode %s, files in %s\nexport KUBECONFIG=%s\n\n", l.cfg.Name, l.cfg.Nodes, l.cfg.ProxyMode, l.cfg.StateDir, l.Kubeconfig())
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "HOST\tIPV4\tIPV6\tLINK\tRUNS\tSTATE")
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "lab %s: %d nodes, proxy mode %s, files in %s\nexport KUBECONFIG=%s\n\n", l.cfg.Name, l.cfg.Nodes, l.cfg.ProxyMode, l.cfg.StateDir, l.Kubeconfig())
+	t := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
+	row := func(cells ...string) { _, _ = t.Write([]byte(strings.Join(cells, "\t") + "\n")) } // a buffer takes all
+	row("HOST", "IPV4", "IPV6", "LINK", "RUNS", "STATE")
 	degraded := false
 	for _, h := range l.Hosts() {
 		link, runs, state := "-", "-", "down"
@@ -66,9 +69,12 @@ func (l *Lab) Status(ctx context.Context, w io.Writer) error {
 			}
 		}
 		degraded = degraded || (state != "up" && state != "Ready")
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.IPv4, h.IPv6, link, runs, state)
+		row(h.Name, h.IPv4.String(), h.IPv6.String(), link, runs, state)
 	}
 	if err := t.Flush(); err != nil {
+		return err
+	}
+	if _, err := text.WriteTo(w); err != nil {
 		return err
 	}
 	if degraded {

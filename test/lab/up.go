@@ -39,11 +39,8 @@ func Up(ctx context.Context, cfg Config, progress io.Writer) (_ *Lab, err error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, upTimeout)
 	defer cancel()
-	begin := time.Now()
-	report := func(format string, args ...any) {
-		fmt.Fprintf(progress, "[%5.1fs] %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
-	}
-	err = preflight.Check(preflight.Needs{
+	report := newReporter(progress)
+	err = preflight.Check(ctx, preflight.Needs{
 		Tools: filepath.Join(cfg.Root, "bin", "tools"), Programs: programs,
 		Images: []string{filepath.Join(cfg.Root, "dist", "pause.tar")}, ProxyMode: cfg.ProxyMode,
 	})
@@ -75,8 +72,19 @@ func Up(ctx context.Context, cfg Config, progress io.Writer) (_ *Lab, err error)
 	return l, nil
 }
 
+// reporter writes a line of progress.
+type reporter func(format string, args ...any)
+
+// newReporter writes the time since now before each line. That somebody has closed the other end stops no lab.
+func newReporter(w io.Writer) reporter {
+	begin := time.Now()
+	return func(format string, args ...any) {
+		_, _ = fmt.Fprintf(w, "[%5.1fs] %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
+	}
+}
+
 // prepare opens the lab that there is or begins a new one, and writes its files.
-func prepare(ctx context.Context, cfg Config, report func(string, ...any)) (*Lab, error) {
+func prepare(ctx context.Context, cfg Config, report reporter) (*Lab, error) {
 	l, err := Open(cfg)
 	switch {
 	case errors.Is(err, ErrNotUp):
@@ -97,7 +105,7 @@ func prepare(ctx context.Context, cfg Config, report func(string, ...any)) (*Lab
 }
 
 // begin starts a new lab from nothing: what a crash has left of an older one goes first.
-func begin(ctx context.Context, cfg Config, report func(string, ...any)) (*Lab, error) {
+func begin(ctx context.Context, cfg Config, report reporter) (*Lab, error) {
 	left, err := leftovers(cfg)
 	if err != nil {
 		return nil, err
@@ -116,11 +124,11 @@ func begin(ctx context.Context, cfg Config, report func(string, ...any)) (*Lab, 
 	if err != nil {
 		return nil, err
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
+	port := netip.MustParseAddrPort(listener.Addr().String()).Port()
 	if err := listener.Close(); err != nil {
 		return nil, fmt.Errorf("find a free port: %w", err)
 	}
-	l, err := newLab(cfg, port)
+	l, err := newLab(cfg, int(port))
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +187,7 @@ func (l *Lab) leg(h *Host) netns.Leg {
 }
 
 // startCluster starts Kubernetes on the hosts, as much at a time as depends on nothing else.
-func (l *Lab) startCluster(ctx context.Context, report func(string, ...any)) error {
+func (l *Lab) startCluster(ctx context.Context, report reporter) error {
 	client, err := l.api()
 	if err != nil {
 		return err
@@ -232,7 +240,7 @@ func (l *Lab) ensureForwarder(ctx context.Context) error {
 
 // leftovers names all that there is of a lab.
 func leftovers(cfg Config) ([]string, error) {
-	names, err := netns.List(namespacePrefix(cfg.Name))
+	names, err := namespaces(cfg.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "web:", err)
 		os.Exit(1)
 	}
@@ -51,7 +52,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	s := newServer(hostname)
 	for _, addr := range listen {
-		if err := s.listen(addr); err != nil {
+		if err := s.listen(ctx, addr); err != nil {
 			return errors.Join(err, s.close())
 		}
 		fmt.Printf("%s listens on %s, TCP and UDP\n", hostname, addr)

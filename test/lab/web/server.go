@@ -37,8 +37,9 @@ func newServer(hostname string) *server {
 }
 
 // listen opens TCP and UDP on one address; the second takes the first one's port when the address leaves it open.
-func (s *server) listen(addr string) error {
-	l, err := net.Listen("tcp", addr)
+func (s *server) listen(ctx context.Context, addr string) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen on TCP %s: %w", addr, err)
 	}
@@ -47,8 +48,11 @@ func (s *server) listen(addr string) error {
 	if err != nil {
 		return fmt.Errorf("listen on UDP %s: %w", addr, err)
 	}
-	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
-	p, err := net.ListenPacket("udp", net.JoinHostPort(host, fmt.Sprint(port)))
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return fmt.Errorf("listen on UDP %s: %w", addr, err)
+	}
+	p, err := lc.ListenPacket(ctx, "udp", net.JoinHostPort(host, port))
 	if err != nil {
 		return fmt.Errorf("listen on UDP %s: %w", addr, err)
 	}
@@ -57,7 +61,7 @@ func (s *server) listen(addr string) error {
 }
 
 func (s *server) close() error {
-	var errs []error
+	errs := make([]error, 0, len(s.tcp)+len(s.udp))
 	for _, l := range s.tcp {
 		errs = append(errs, l.Close())
 	}
@@ -105,7 +109,12 @@ func (s *server) serve(ctx context.Context, delay, grace time.Duration) error {
 }
 
 func (s *server) hello(w http.ResponseWriter, _ *http.Request) {
-	fmt.Fprintf(w, "Hello World!\n%s\n", s.hostname)
+	say(w, "Hello World!\n"+s.hostname+"\n")
+}
+
+// say writes an answer; that the client has gone meanwhile is the client's business.
+func say(w http.ResponseWriter, text string) {
+	_, _ = w.Write([]byte(text))
 }
 
 // client tells the source address as the pod sees it: kube-proxy may have changed it.
@@ -127,7 +136,7 @@ func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "stopping", http.StatusServiceUnavailable)
 		return
 	}
-	fmt.Fprintln(w, "ok")
+	say(w, "ok\n")
 }
 
 // stream sends one numbered line after the other until the client goes or serving ends; the last line is "end".
@@ -147,7 +156,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-s.stop:
-			fmt.Fprintln(w, "end")
+			say(w, "end\n")
 			return
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -18,7 +18,7 @@ func start(t *testing.T, delay time.Duration) (s *server, stop func(), done <-ch
 	t.Helper()
 	s = newServer("pod-1")
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
-		if err := s.listen(addr); err != nil {
+		if err := s.listen(t.Context(), addr); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -36,9 +36,8 @@ func get(t *testing.T, l net.Listener, path string) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(body)
@@ -74,18 +73,20 @@ func TestAnswers(t *testing.T) {
 func TestEchoesUDP(t *testing.T) {
 	s, _, _ := start(t, 0)
 	for i, p := range s.udp {
-		if p.LocalAddr().(*net.UDPAddr).Port != s.tcp[i].Addr().(*net.TCPAddr).Port {
+		if p.LocalAddr().String() != s.tcp[i].Addr().String() {
 			t.Errorf("UDP on %s, TCP on %s, want one port", p.LocalAddr(), s.tcp[i].Addr())
 		}
 		c, err := net.Dial("udp", p.LocalAddr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		t.Cleanup(func() { _ = c.Close() })
 		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprint(c, "ping")
+		if _, err := c.Write([]byte("ping")); err != nil {
+			t.Fatal(err)
+		}
 		buf := make([]byte, 16)
 		if n, err := c.Read(buf); err != nil || string(buf[:n]) != "ping" {
 			t.Errorf("echo = %q, %v", buf[:n], err)
@@ -100,7 +101,7 @@ func TestTerminatesButServes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	lines := bufio.NewScanner(resp.Body)
 	if !lines.Scan() || lines.Text() != "1 pod-1" {
 		t.Fatalf("first line of the stream = %q", lines.Text())

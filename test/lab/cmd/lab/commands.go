@@ -206,8 +206,7 @@ func loadImageCommand(cfg *lab.Config) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = l.LoadImage(cmd.Context(), args[0])
-			return err
+			return l.LoadImage(cmd.Context(), args[0])
 		},
 	}
 }

@@ -54,7 +54,7 @@ func exitCode(err error) int {
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		if ws := exit.Sys().(syscall.WaitStatus); ws.Signaled() {
+		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 			return 128 + int(ws.Signal())
 		}
 		return exit.ExitCode()

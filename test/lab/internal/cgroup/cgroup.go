@@ -70,7 +70,7 @@ func makeGroup(group string, controllers bool) error {
 				}
 			}
 			dir = filepath.Join(dir, step)
-			if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 				return fmt.Errorf("make cgroup %s: %w", dir, err)
 			}
 			if err := inheritCPUs(dir); err != nil {
@@ -135,7 +135,7 @@ func inheritCPUs(dir string) error {
 		if strings.TrimSpace(string(parent)) == "" {
 			continue // version 2, where empty means as the parent
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), parent, 0); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), parent, 0); err != nil { //nolint:gosec // the path is the lab's own group
 			return err
 		}
 	}

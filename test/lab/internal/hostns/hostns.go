@@ -100,9 +100,8 @@ func allPIDs() ([]int, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
-	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
-	if err != nil {
+	if err := errors.Join(err, dir.Close()); err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
 	var pids []int
@@ -125,8 +124,8 @@ func Spawn(executable, namespace string, spec Spec) (Init, error) {
 	if err != nil {
 		return Init{}, fmt.Errorf("start the init of %s: %w", spec.Host, err)
 	}
-	defer ready.Close()
-	cmd := exec.Command(executable, spec.Args()...)
+	defer func() { _ = ready.Close() }() // it is only read
+	cmd := exec.CommandContext(context.Background(), executable, spec.Args()...)
 	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{report}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS}
@@ -224,7 +223,7 @@ func (i Init) Kill(timeout time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("end host %s: %w", i.Host, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	if spec, ok := initSpec(i.PID); !ok || spec != i.Spec {
 		return nil
 	}

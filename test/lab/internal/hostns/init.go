@@ -126,7 +126,7 @@ func mountRun() error {
 		return err
 	}
 	for _, dir := range []string{netns.Dir, "/run/lock", "/run/tmp", scratch} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		if err := os.Mkdir(dir, 0o750); err != nil {
 			return err
 		}
 	}
@@ -162,7 +162,7 @@ func mountSys(group string) error {
 			return fmt.Errorf("control groups are mounted at %s, which is not below %s", point, top)
 		}
 		target := filepath.Join(scratch, rel)
-		if err := os.MkdirAll(target, 0o755); err != nil {
+		if err := os.MkdirAll(target, 0o750); err != nil {
 			return err
 		}
 		if err := unix.Mount(filepath.Join(point, group), target, "", unix.MS_BIND, ""); err != nil {
@@ -210,7 +210,7 @@ func leaveCgroupRoot() error {
 }
 
 func bindOwn(source, target string) error {
-	if err := os.MkdirAll(source, 0o755); err != nil {
+	if err := os.MkdirAll(source, 0o750); err != nil {
 		return err
 	}
 	return unix.Mount(source, target, "", unix.MS_BIND, "")
@@ -236,7 +236,7 @@ func shadowLib(dir, own string) error {
 	}
 	for name, kept := range ownLib {
 		target := filepath.Join(scratch, name)
-		if err := os.Mkdir(target, 0o755); err != nil {
+		if err := os.Mkdir(target, 0o750); err != nil {
 			return err
 		}
 		if kept {
@@ -257,11 +257,11 @@ func passThrough(source, target string, kind fs.FileMode) error {
 		}
 		return os.Symlink(to, target)
 	case kind.IsDir():
-		if err := os.Mkdir(target, 0o755); err != nil {
+		if err := os.Mkdir(target, 0o750); err != nil {
 			return err
 		}
 	default:
-		if err := os.WriteFile(target, nil, 0o644); err != nil {
+		if err := os.WriteFile(target, nil, 0o600); err != nil {
 			return err
 		}
 	}
@@ -270,20 +270,20 @@ func passThrough(source, target string, kind fs.FileMode) error {
 
 func hideTunables() error {
 	for name, value := range tunables {
-		real := filepath.Join("/proc/sys", name)
-		if _, err := os.Stat(real); errors.Is(err, fs.ErrNotExist) {
+		actual := filepath.Join("/proc/sys", name)
+		if _, err := os.Stat(actual); errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
 			return err
 		}
 		shown := filepath.Join("/run/tunables", name)
-		if err := os.MkdirAll(filepath.Dir(shown), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(shown), 0o750); err != nil {
 			return err
 		}
-		if err := os.WriteFile(shown, []byte(value+"\n"), 0o644); err != nil {
+		if err := os.WriteFile(shown, []byte(value+"\n"), 0o600); err != nil {
 			return err
 		}
-		if err := unix.Mount(shown, real, "", unix.MS_BIND, ""); err != nil {
+		if err := unix.Mount(shown, actual, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

@@ -117,7 +117,7 @@ func signalIf(pid int, sig unix.Signal, meant func() bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	if !meant() {
 		return false, nil
 	}

@@ -117,7 +117,7 @@ func plug(leg Leg) error {
 	if err != nil {
 		return err
 	}
-	defer host.Close()
+	defer func() { _ = host.Close() }()
 	br, err := netlink.LinkByName(bridge)
 	if err != nil {
 		return fmt.Errorf("find the LAN's bridge: %w", err)

@@ -56,7 +56,7 @@ func enter(name string) error {
 	if err != nil {
 		return fmt.Errorf("open network namespace %s: %w", name, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("enter network namespace %s: %w", name, err)
 	}
@@ -100,11 +100,11 @@ func Ensure(name string) error {
 func makeMountPoint(name string) error {
 	var err error
 	for range 3 {
-		if err = os.MkdirAll(Dir, 0o755); err != nil {
+		if err = os.MkdirAll(Dir, 0o755); err != nil { //nolint:gosec // as ip-netns(8) makes it, for every user to list
 			return err
 		}
 		var f *os.File
-		if f, err = os.OpenFile(Path(name), os.O_CREATE|os.O_RDONLY, 0o444); err == nil {
+		if f, err = os.OpenFile(Path(name), os.O_CREATE|os.O_RDONLY, 0o400); err == nil {
 			return f.Close()
 		}
 		if !errors.Is(err, fs.ErrNotExist) {

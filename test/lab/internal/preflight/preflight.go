@@ -5,6 +5,7 @@
 package preflight
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ type Needs struct {
 }
 
 // Check returns every reason why the lab cannot run.
-func Check(n Needs) error {
+func Check(ctx context.Context, n Needs) error {
 	if os.Geteuid() != 0 {
 		return errors.New("the lab needs root, to make network namespaces and to run kubelet: run it as root or with sudo")
 	}
@@ -59,7 +60,7 @@ func Check(n Needs) error {
 		}
 	}
 	if len(missing) == 0 {
-		problems = append(problems, kernel(n.ProxyMode))
+		problems = append(problems, kernel(ctx, n.ProxyMode))
 	}
 	return errors.Join(problems...)
 }
@@ -94,8 +95,8 @@ func present(name string) bool {
 }
 
 // kernel tries each feature in namespaces that end with the trial.
-func kernel(proxyMode string) error {
-	child := exec.Command("/bin/true")
+func kernel(ctx context.Context, proxyMode string) error {
+	child := exec.CommandContext(ctx, "/bin/true")
 	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUTS}
 	var problems []error
 	if err := child.Run(); err != nil {
@@ -106,7 +107,7 @@ func kernel(proxyMode string) error {
 			return fmt.Errorf("the kernel lets this user make no network namespace: %w", err)
 		}
 		var problems []error
-		for _, f := range features(proxyMode) {
+		for _, f := range features(ctx, proxyMode) {
 			if err := f.try(); err != nil {
 				problems = append(problems, fmt.Errorf("the kernel has no usable %s: %w", f.name, err))
 			}
@@ -121,7 +122,7 @@ type feature struct {
 	try  func() error
 }
 
-func features(proxyMode string) []feature {
+func features(ctx context.Context, proxyMode string) []feature {
 	attrs := func(name string) netlink.LinkAttrs {
 		a := netlink.NewLinkAttrs()
 		a.Name = name
@@ -135,10 +136,10 @@ func features(proxyMode string) []feature {
 	}
 	if proxyMode == "iptables" {
 		return append(fs,
-			feature{"iptables with NAT and connection tracking", rules("iptables")},
-			feature{"ip6tables with NAT and connection tracking", rules("ip6tables")})
+			feature{"iptables with NAT and connection tracking", rules(ctx, "iptables")},
+			feature{"ip6tables with NAT and connection tracking", rules(ctx, "ip6tables")})
 	}
-	return append(fs, feature{"nftables with NAT and connection tracking", nftRules})
+	return append(fs, feature{"nftables with NAT and connection tracking", func() error { return nftRules(ctx) }})
 }
 
 func packetSocket() error {
@@ -150,14 +151,14 @@ func packetSocket() error {
 }
 
 // rules tries one rule of each kind that kube-proxy writes.
-func rules(program string) func() error {
+func rules(ctx context.Context, program string) func() error {
 	return func() error {
 		for _, args := range [][]string{
 			{"-t", "nat", "-A", "POSTROUTING", "-m", "comment", "--comment", "lab", "-m", "mark", "!", "--mark", "0x4000/0x4000", "-j", "RETURN"},
 			{"-t", "nat", "-A", "POSTROUTING", "-m", "statistic", "--mode", "random", "--probability", "0.5", "-j", "MASQUERADE", "--random-fully"},
 			{"-t", "filter", "-A", "FORWARD", "-m", "conntrack", "--ctstate", "INVALID", "-j", "DROP"},
 		} {
-			if err := run(exec.Command(program, append([]string{"-w"}, args...)...)); err != nil {
+			if err := run(exec.CommandContext(ctx, program, append([]string{"-w"}, args...)...)); err != nil {
 				return err
 			}
 		}
@@ -165,8 +166,8 @@ func rules(program string) func() error {
 	}
 }
 
-func nftRules() error {
-	cmd := exec.Command("nft", "-f", "-")
+func nftRules(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(`table inet lab {
 	map services { type ipv4_addr . inet_proto . inet_service : verdict; }
 	chain nat { type nat hook prerouting priority dstnat; ip daddr . meta l4proto . th dport vmap @services; }

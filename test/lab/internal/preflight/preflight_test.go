@@ -28,7 +28,7 @@ func TestCheckNamesAllThatIsMissing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "etcd"), nil, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	err := Check(Needs{Tools: dir, Programs: []string{"etcd", "kubelet", "kubectl"}, Images: []string{filepath.Join(dir, "pause.tar")}, ProxyMode: "nftables"})
+	err := Check(t.Context(), Needs{Tools: dir, Programs: []string{"etcd", "kubelet", "kubectl"}, Images: []string{filepath.Join(dir, "pause.tar")}, ProxyMode: "nftables"})
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -45,7 +45,7 @@ func TestCheckNamesAllThatIsMissing(t *testing.T) {
 // The machine that runs the lab's tests can run the lab.
 func TestKernel(t *testing.T) {
 	for _, mode := range []string{"nftables", "iptables"} {
-		if err := kernel(mode); err != nil {
+		if err := kernel(t.Context(), mode); err != nil {
 			t.Errorf("%s: %v", mode, err)
 		}
 	}

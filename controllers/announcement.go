@@ -1,0 +1,215 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/service"
+	"fairlead.io/fairlead/ipam"
+)
+
+// announcements rolls up what the speakers report. Its mutex guards both maps; they hold the same pairs by either side.
+type announcements struct {
+	client client.Reader
+
+	mu     sync.Mutex
+	byAddr map[netip.Addr][]string // nodes, sorted
+	byNode map[string][]netip.Addr
+}
+
+func newAnnouncements(c client.Reader) *announcements {
+	return &announcements{client: c, byAddr: map[netip.Addr][]string{}, byNode: map[string][]netip.Addr{}}
+}
+
+// report takes over what one node announces, and returns the addresses for which that is news.
+func (a *announcements) report(node string, status *v1beta1.SpeakerStatus) (changed []netip.Addr) {
+	var now []netip.Addr
+	if status != nil {
+		for _, l := range status.Layer2 {
+			if addr, err := netip.ParseAddr(l.IP); err == nil {
+				now = append(now, addr)
+			}
+		}
+	}
+	slices.SortFunc(now, netip.Addr.Compare)
+	now = slices.Compact(now)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before := a.byNode[node]
+	for i, j := 0, 0; i < len(before) || j < len(now); {
+		switch {
+		case j == len(now) || i < len(before) && before[i].Less(now[j]):
+			nodes := slices.DeleteFunc(a.byAddr[before[i]], func(n string) bool { return n == node })
+			if a.byAddr[before[i]] = nodes; len(nodes) == 0 {
+				delete(a.byAddr, before[i])
+			}
+			changed = append(changed, before[i])
+			i++
+		case i == len(before) || now[j].Less(before[i]):
+			a.byAddr[now[j]] = append(a.byAddr[now[j]], node)
+			slices.Sort(a.byAddr[now[j]])
+			changed = append(changed, now[j])
+			j++
+		default:
+			i++
+			j++
+		}
+	}
+	if a.byNode[node] = now; len(now) == 0 {
+		delete(a.byNode, node)
+	}
+	return changed
+}
+
+func (a *announcements) nodes(addr netip.Addr) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.byAddr[addr])
+}
+
+// condition Announced of a Service with these addresses.
+func (a *announcements) condition(ctx context.Context, svc *corev1.Service, addrs []ipam.Assigned) (metav1.Condition, error) {
+	c := metav1.Condition{Type: v1beta1.ConditionAnnounced, Status: metav1.ConditionTrue, Reason: v1beta1.ReasonAnnounced}
+	var said, missing []string
+	var dark []ipam.Assigned
+	for _, x := range addrs {
+		if nodes := a.nodes(x.Addr); len(nodes) > 0 {
+			said = append(said, fmt.Sprintf("%s is announced by %s (layer 2)", x.Addr, strings.Join(nodes, " and ")))
+		} else {
+			missing = append(missing, x.Addr.String())
+			dark = append(dark, x)
+		}
+	}
+	if len(missing) > 0 {
+		c.Status = metav1.ConditionFalse
+		unselected, err := a.unselected(ctx, svc, dark)
+		if err != nil {
+			return c, err
+		}
+		if len(unselected) > 0 {
+			c.Reason = v1beta1.ReasonNoAdvertisement
+			said = append(said, fmt.Sprintf("no L2Advertisement or BGPAdvertisement selects %s: create one, or check its pools and selectors", strings.Join(unselected, " and ")))
+		} else {
+			c.Reason = v1beta1.ReasonNotAnnounced
+			said = append(said, fmt.Sprintf("no speaker reports that it announces %s: check that the Service has a serving endpoint, "+
+				"and that a node which the advertisement selects has a ready speaker (kubectl get speakers)", strings.Join(missing, " and ")))
+		}
+	}
+	c.Message = cut(strings.Join(said, "; "))
+	return c, nil
+}
+
+// unselected are those of the addresses that no advertisement selects.
+func (a *announcements) unselected(ctx context.Context, svc *corev1.Service, addrs []ipam.Assigned) ([]string, error) {
+	var l2 v1beta1.L2AdvertisementList
+	if err := a.client.List(ctx, &l2); err != nil {
+		return nil, fmt.Errorf("list L2Advertisements: %w", err)
+	}
+	var bgp v1beta1.BGPAdvertisementList
+	if err := a.client.List(ctx, &bgp); err != nil {
+		return nil, fmt.Errorf("list BGPAdvertisements: %w", err)
+	}
+	selections := make([]*v1beta1.AdvertisementSelection, 0, len(l2.Items)+len(bgp.Items))
+	for i := range l2.Items {
+		selections = append(selections, &l2.Items[i].Spec.AdvertisementSelection)
+	}
+	for i := range bgp.Items {
+		selections = append(selections, &bgp.Items[i].Spec.AdvertisementSelection)
+	}
+	var unselected []string
+	for _, x := range addrs {
+		var pool v1beta1.IPAddressPool
+		if x.Pool != "" {
+			if err := a.client.Get(ctx, client.ObjectKey{Name: x.Pool}, &pool); err != nil && !apierrors.IsNotFound(err) {
+				return nil, fmt.Errorf("read IPAddressPool %s: %w", x.Pool, err)
+			}
+		}
+		if !slices.ContainsFunc(selections, func(s *v1beta1.AdvertisementSelection) bool { return selects(s, x.Pool, pool.Labels, svc.Labels) }) {
+			unselected = append(unselected, x.Addr.String())
+		}
+	}
+	return unselected, nil
+}
+
+// selects reports whether an advertisement is for a pool and a Service. A selector that cannot be read selects nothing.
+func selects(s *v1beta1.AdvertisementSelection, pool string, poolLabels, serviceLabels map[string]string) bool {
+	anyOf := func(list []metav1.LabelSelector, l map[string]string) bool {
+		return slices.ContainsFunc(list, func(x metav1.LabelSelector) bool {
+			sel, err := metav1.LabelSelectorAsSelector(&x)
+			return err == nil && sel.Matches(labels.Set(l))
+		})
+	}
+	all := len(s.IPAddressPools) == 0 && len(s.IPAddressPoolSelectors) == 0
+	if !all && !slices.Contains(s.IPAddressPools, pool) && (pool == "" || !anyOf(s.IPAddressPoolSelectors, poolLabels)) {
+		return false
+	}
+	return len(s.ServiceSelectors) == 0 || anyOf(s.ServiceSelectors, serviceLabels)
+}
+
+// announcementReconciler writes the condition Announced where it changed after the assignment.
+type announcementReconciler struct {
+	client  client.Client
+	book    *Book
+	class   service.Class
+	rollup  *announcements
+	limiter *rate.Limiter
+}
+
+// Many addresses move at once when a node fails. The condition can wait: traffic does not depend on it.
+const (
+	announcementDelay = 200 * time.Millisecond
+	announcementRate  = 50
+)
+
+func (r *announcementReconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	if err := r.book.wait(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
+	var svc corev1.Service
+	if err := r.client.Get(ctx, req.NamespacedName, &svc); err != nil {
+		if apierrors.IsNotFound(err) {
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("read Service %s: %w", req, err)
+	}
+	held := r.book.held(keyOf(&svc))
+	// What is not written yet is the service reconciler's, which writes this condition with the addresses.
+	if !r.class.Ours(&svc) || len(held) == 0 || !slices.Equal(service.Addresses(&svc), addressesOf(held)) {
+		return reconcile.Result{}, nil
+	}
+	c, err := r.rollup.condition(ctx, &svc, held)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	conditions := conditionPatch(&svc, []metav1.Condition{c}, nil)
+	if len(conditions) == 0 {
+		return reconcile.Result{}, nil
+	}
+	if err := r.limiter.Wait(ctx); err != nil {
+		return reconcile.Result{}, fmt.Errorf("wait to write the condition of Service %s: %w", req, err)
+	}
+	// With the uid alone: the condition is true of any version of this Service, and nobody else writes it then.
+	answer := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: svc.Namespace, Name: svc.Name}}
+	err = patchStatus(ctx, r.client, answer, map[string]any{
+		"metadata": map[string]any{"uid": svc.UID},
+		"status":   map[string]any{"conditions": conditions},
+	})
+	if err != nil {
+		return ignoreStale(err, "write the condition of Service "+req.String())
+	}
+	return reconcile.Result{}, nil
+}

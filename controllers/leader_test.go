@@ -1,0 +1,146 @@
+package controllers_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"fairlead.io/fairlead/internal/testenv"
+)
+
+// limitedUser may do what config/rbac allows the controller, and nothing else.
+func limitedUser(t *testing.T) (kubeconfig string) {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := rbacv1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(env.Config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := testenv.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(root, "config", "rbac", "controller_role.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "limited"}}
+	for i, doc := range bytes.Split(raw, []byte("\n---\n")) {
+		var o, binding client.Object
+		role := &rbacv1.ClusterRole{}
+		namespaced := &rbacv1.Role{}
+		if i == 0 {
+			o, binding = role, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "limited"}, Subjects: who,
+				RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "fairlead-controller"}}
+		} else {
+			o, binding = namespaced, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "limited", Namespace: "fairlead-system"}, Subjects: who,
+				RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "fairlead-controller"}}
+		}
+		if err := yaml.UnmarshalStrict(doc, o); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range []client.Object{o, binding} {
+			if err := c.Create(t.Context(), x); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := c.Delete(cleanup(), x); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := env.UserKubeconfig("limited", path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Two replicas with exactly the rights of config/rbac: the standby takes over within 3 s of a graceful stop and 15 s of a kill, and
+// gives nothing out twice.
+func TestTwoReplicas(t *testing.T) {
+	ns := namespace(t)
+	create(t, newPool("web", "192.168.100.240-192.168.100.249"))
+	limited := limitedUser(t)
+	replica := func() *controller { return run(t, "--kubeconfig", limited, "--leader-elect=true") }
+	leads := func(c *controller) func() string {
+		return func() string {
+			if !strings.Contains(c.out.String(), "Took over what is assigned") {
+				return "it does not lead"
+			}
+			return ""
+		}
+	}
+	a := replica()
+	eventually(t, "a leads", leads(a))
+	b := replica()
+	for i := range 3 {
+		create(t, newService(ns, fmt.Sprintf("before-%d", i)))
+		hasAddress(t, ns, fmt.Sprintf("before-%d", i), fmt.Sprintf("192.168.100.%d", 240+i))
+	}
+	eventually(t, "b stands by", func() string {
+		if !strings.Contains(b.out.String(), "ttempting to acquire leader lease") {
+			return b.out.String()
+		}
+		return ""
+	})
+
+	start := time.Now()
+	a.stop()
+	eventually(t, "b leads", leads(b))
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("taking over from a stopped leader took %s", took)
+	}
+	create(t, newService(ns, "after-stop"))
+	hasAddress(t, ns, "after-stop", "192.168.100.243")
+
+	c := replica()
+	eventually(t, "c stands by", func() string {
+		if !strings.Contains(c.out.String(), "ttempting to acquire leader lease") {
+			return c.out.String()
+		}
+		return ""
+	})
+	start = time.Now()
+	b.kill()
+	eventually(t, "c leads", leads(c))
+	if took := time.Since(start); took > 15*time.Second {
+		t.Errorf("taking over from a killed leader took %s", took)
+	}
+	create(t, newService(ns, "after-kill"))
+	hasAddress(t, ns, "after-kill", "192.168.100.244")
+	for i := range 3 {
+		hasAddress(t, ns, fmt.Sprintf("before-%d", i), fmt.Sprintf("192.168.100.%d", 240+i))
+	}
+	unique(t, services(t, ns))
+	if err := kube.Delete(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "after-kill"}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the pool counts", func() string {
+		if p := getPool(t, "web"); p.Status.IPv4.Assigned != 4 || len(p.Finalizers) != 1 {
+			return fmt.Sprintf("%+v", p.Status)
+		}
+		return ""
+	})
+	for _, x := range []*controller{a, b, c} {
+		if strings.Contains(x.out.String(), "forbidden") {
+			t.Errorf("config/rbac/controller_role.yaml lacks a right:\n%s", x.out)
+		}
+	}
+}

@@ -1,0 +1,328 @@
+package controllers_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/controllers"
+	"fairlead.io/fairlead/internal/testenv"
+)
+
+// What TestMain makes once for all tests: the server, a client of it, and the program as users run it.
+var (
+	env        *testenv.Env
+	kube       client.Client
+	program    string
+	kubeconfig string
+)
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "fairlead-controllers-")
+	if err != nil {
+		panic(err)
+	}
+	code := testenv.Main(m, func(e *testenv.Env) {
+		env = e
+		program, kubeconfig = filepath.Join(dir, "fairlead-controller"), filepath.Join(dir, "kubeconfig")
+		if out, err := exec.Command("go", "build", "-o", program, "fairlead.io/fairlead/cmd/fairlead-controller").CombinedOutput(); err != nil {
+			panic(fmt.Sprintf("build the controller: %v\n%s", err, out))
+		}
+		if err := e.Kubeconfig(kubeconfig); err != nil {
+			panic(err)
+		}
+		c := rest.CopyConfig(e.Config)
+		c.QPS = -1
+		if kube, err = client.New(c, client.Options{Scheme: controllers.NewScheme()}); err != nil {
+			panic(err)
+		}
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "fairlead-system"}}
+		if err := kube.Create(context.Background(), ns); err != nil {
+			panic(err)
+		}
+	})
+	if err := os.RemoveAll(dir); err != nil {
+		panic(err)
+	}
+	os.Exit(code)
+}
+
+// controller is a running program.
+type controller struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	out *buffer
+}
+
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// run the program, alone unless it is told to elect a leader, until the test ends.
+func run(t *testing.T, args ...string) *controller {
+	t.Helper()
+	c := &controller{t: t, out: &buffer{}}
+	c.cmd = exec.Command(program, append([]string{"--kubeconfig", kubeconfig, "--metrics-bind-address", "0",
+		"--health-probe-bind-address", "0", "--leader-elect=false"}, args...)...)
+	c.cmd.Stdout, c.cmd.Stderr = c.out, c.out
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.kill()
+		if t.Failed() {
+			t.Logf("controller:\n%s", c.out)
+		}
+	})
+	return c
+}
+
+func (c *controller) kill() {
+	if c.cmd.ProcessState == nil {
+		_ = c.cmd.Process.Kill() // it may have ended by itself
+		_ = c.cmd.Wait()
+	}
+}
+
+func (c *controller) stop() {
+	c.t.Helper()
+	if err := c.cmd.Process.Signal(os.Interrupt); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.cmd.Wait(); err != nil {
+		c.t.Fatalf("the controller ended with %v", err)
+	}
+}
+
+// eventually waits for a condition, which says what it still misses.
+func eventually(t *testing.T, what string, f func() string) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		missing := f()
+		if missing == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %s", what, missing)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func create(t *testing.T, o client.Object) {
+	t.Helper()
+	if err := kube.Create(t.Context(), o); err != nil {
+		t.Fatalf("create %s: %v", o.GetName(), err)
+	}
+}
+
+// namespace for one test, and the end of everything in it and of all pools when the test ends.
+func namespace(t *testing.T) string {
+	t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-"}}
+	create(t, ns)
+	t.Cleanup(func() {
+		ctx := context.Background()
+		for _, svc := range services(t, ns.Name) {
+			if err := kube.Delete(ctx, &svc); client.IgnoreNotFound(err) != nil {
+				t.Error(err)
+			}
+		}
+		var pools v1beta1.IPAddressPoolList
+		if err := kube.List(ctx, &pools); err != nil {
+			t.Error(err)
+		}
+		for i := range pools.Items {
+			p := &pools.Items[i]
+			if err := kube.Patch(ctx, p, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))); client.IgnoreNotFound(err) != nil {
+				t.Error(err)
+			}
+			if err := kube.Delete(ctx, p); client.IgnoreNotFound(err) != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return ns.Name
+}
+
+func services(t *testing.T, ns string) []corev1.Service {
+	t.Helper()
+	var list corev1.ServiceList
+	if err := kube.List(context.Background(), &list, client.InNamespace(ns)); err != nil {
+		t.Fatal(err)
+	}
+	return list.Items
+}
+
+func newPool(name string, addresses ...string) *v1beta1.IPAddressPool {
+	p := &v1beta1.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	for _, a := range addresses {
+		p.Spec.Addresses = append(p.Spec.Addresses, v1beta1.AddressRange(a))
+	}
+	return p
+}
+
+func newService(ns, name string, change ...func(*corev1.Service)) *corev1.Service {
+	svc := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, Annotations: map[string]string{}},
+		Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Selector: map[string]string{"app": "web"},
+			Ports: []corev1.ServicePort{{Port: 80}}},
+	}
+	for _, c := range change {
+		c(svc)
+	}
+	return svc
+}
+
+func annotated(key, value string) func(*corev1.Service) {
+	return func(svc *corev1.Service) { svc.Annotations[key] = value }
+}
+
+func get(t *testing.T, ns, name string) *corev1.Service {
+	t.Helper()
+	var svc corev1.Service
+	if err := kube.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: name}, &svc); err != nil {
+		t.Fatal(err)
+	}
+	return &svc
+}
+
+func getPool(t *testing.T, name string) *v1beta1.IPAddressPool {
+	t.Helper()
+	var p v1beta1.IPAddressPool
+	if err := kube.Get(t.Context(), client.ObjectKey{Name: name}, &p); err != nil {
+		t.Fatal(err)
+	}
+	return &p
+}
+
+func ips(svc *corev1.Service) string {
+	var list []string
+	for _, i := range svc.Status.LoadBalancer.Ingress {
+		list = append(list, i.IP)
+	}
+	return strings.Join(list, " ")
+}
+
+func condition(svc *corev1.Service, kind string) metav1.Condition {
+	if c := meta.FindStatusCondition(svc.Status.Conditions, kind); c != nil {
+		return *c
+	}
+	return metav1.Condition{}
+}
+
+// hasAddress waits until the Service shows the addresses.
+func hasAddress(t *testing.T, ns, name, want string) *corev1.Service {
+	t.Helper()
+	var svc *corev1.Service
+	eventually(t, name+" gets "+want, func() string {
+		svc = get(t, ns, name)
+		if got := ips(svc); got != want {
+			return fmt.Sprintf("it has %q, %+v", got, condition(svc, v1beta1.ConditionAddressAssigned))
+		}
+		return ""
+	})
+	return svc
+}
+
+// pending waits until the Service shows why it is given nothing.
+func pending(t *testing.T, ns, name, reason, message string) *corev1.Service {
+	t.Helper()
+	var svc *corev1.Service
+	eventually(t, name+" waits for "+reason, func() string {
+		svc = get(t, ns, name)
+		c := condition(svc, v1beta1.ConditionAddressAssigned)
+		if c.Reason != reason || !strings.Contains(c.Message, message) || c.Status != metav1.ConditionFalse {
+			return fmt.Sprintf("%+v", c)
+		}
+		return ""
+	})
+	return svc
+}
+
+func poolReady(t *testing.T, name, reason string) *v1beta1.IPAddressPool {
+	t.Helper()
+	var p *v1beta1.IPAddressPool
+	eventually(t, "pool "+name+" is "+reason, func() string {
+		p = getPool(t, name)
+		c := meta.FindStatusCondition(p.Status.Conditions, v1beta1.ConditionReady)
+		if c == nil || c.Reason != reason {
+			return fmt.Sprintf("%+v", p.Status)
+		}
+		return ""
+	})
+	return p
+}
+
+// unique fails where two Services show one address.
+func unique(t *testing.T, list []corev1.Service) {
+	t.Helper()
+	owner := map[string]string{}
+	for i := range list {
+		for _, ip := range strings.Fields(ips(&list[i])) {
+			if other, ok := owner[ip]; ok {
+				t.Fatalf("%s is given to %s and %s", ip, other, list[i].Name)
+			}
+			owner[ip] = list[i].Name
+		}
+	}
+}
+
+func update(t *testing.T, ns, name string, change func(*corev1.Service)) {
+	t.Helper()
+	for {
+		svc := get(t, ns, name)
+		change(svc)
+		err := kube.Update(t.Context(), svc)
+		if err == nil {
+			return
+		}
+		if !apierrors.IsConflict(err) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func names(list []corev1.Service, which func(*corev1.Service) bool) []string {
+	var out []string
+	for i := range list {
+		if which(&list[i]) {
+			out = append(out, list[i].Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// cleanup is the context of what runs after the test's own has ended.
+func cleanup() context.Context { return context.Background() }

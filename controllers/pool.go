@@ -1,0 +1,178 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/ipam"
+)
+
+// poolInterval is the least time between two writes of one pool.
+const poolInterval = time.Second
+
+// poolReconciler tells the Book what a pool's spec says, and the pool's status what the Book says.
+type poolReconciler struct {
+	client  client.Client
+	book    *Book
+	metrics *Metrics
+
+	mu      sync.Mutex // guards written
+	written map[string]time.Time
+}
+
+func (r *poolReconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	if err := r.book.wait(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
+	var pool v1beta1.IPAddressPool
+	if err := r.client.Get(ctx, req.NamespacedName, &pool); err != nil {
+		if !apierrors.IsNotFound(err) {
+			return reconcile.Result{}, fmt.Errorf("read IPAddressPool %s: %w", req.Name, err)
+		}
+		var err error
+		r.book.with(func(a *ipam.Allocator) { err = a.RemovePool(req.Name) })
+		if err != nil {
+			return reconcile.Result{}, fmt.Errorf("remove IPAddressPool %s: %w", req.Name, err)
+		}
+		r.metrics.dropPool(req.Name)
+		r.mu.Lock()
+		delete(r.written, req.Name)
+		r.mu.Unlock()
+		return reconcile.Result{}, nil
+	}
+
+	spec := PoolOf(&pool)
+	var status ipam.PoolStatus
+	var inUse bool
+	var err error
+	r.book.with(func(a *ipam.Allocator) {
+		err = a.SetPool(spec)
+		status, _ = a.Status(pool.Name)
+		inUse = a.InUse(pool.Name)
+	})
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("take over IPAddressPool %s: %w", pool.Name, err)
+	}
+	ready := readyOf(&spec, status)
+	r.metrics.setPool(pool.Name, status, ready.Status == metav1.ConditionTrue)
+
+	want := statusOf(&pool, status, ready)
+	finalizer := controllerutil.ContainsFinalizer(&pool, v1beta1.PoolInUseFinalizer)
+	if finalizer == inUse && want == nil {
+		return reconcile.Result{}, nil
+	}
+	if wait := r.tooSoon(pool.Name); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
+	if finalizer != inUse && (!inUse || pool.DeletionTimestamp.IsZero()) {
+		if err := r.patchFinalizer(ctx, &pool, inUse); err != nil {
+			return ignoreStale(err, "write the finalizer of IPAddressPool "+pool.Name)
+		}
+		if !inUse && !pool.DeletionTimestamp.IsZero() {
+			return reconcile.Result{}, nil // that was its end
+		}
+	}
+	if want == nil {
+		return reconcile.Result{}, nil
+	}
+	if before := meta.FindStatusCondition(pool.Status.Conditions, v1beta1.ConditionReady); before == nil || before.Reason != ready.Reason {
+		log.FromContext(ctx).Info("Pool changes state", "reason", ready.Reason, "message", ready.Message)
+	}
+	base := pool.DeepCopy()
+	pool.Status = *want
+	if err := r.client.Status().Patch(ctx, &pool, client.MergeFrom(base)); err != nil {
+		return ignoreStale(err, "write the status of IPAddressPool "+pool.Name)
+	}
+	return reconcile.Result{}, nil
+}
+
+// tooSoon notes a write, or says how long it has to wait.
+func (r *poolReconciler) tooSoon(name string) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if wait := poolInterval - time.Since(r.written[name]); wait > 0 {
+		return wait
+	}
+	r.written[name] = time.Now()
+	return 0
+}
+
+// patchFinalizer adds or removes ours, with a lock on what was read: the list is replaced as a whole.
+func (r *poolReconciler) patchFinalizer(ctx context.Context, pool *v1beta1.IPAddressPool, add bool) error {
+	base := pool.DeepCopy()
+	if add {
+		controllerutil.AddFinalizer(pool, v1beta1.PoolInUseFinalizer)
+	} else {
+		controllerutil.RemoveFinalizer(pool, v1beta1.PoolInUseFinalizer)
+	}
+	return r.client.Patch(ctx, pool, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})) //nolint:wrapcheck // the caller names the pool
+}
+
+// ignoreStale leaves it to the next event where the object has changed or gone since it was read.
+func ignoreStale(err error, what string) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+		return reconcile.Result{RequeueAfter: poolInterval}, nil
+	}
+	return reconcile.Result{}, fmt.Errorf("%s: %w", what, err)
+}
+
+// readyOf says in a condition what the pool does.
+func readyOf(spec *ipam.Pool, s ipam.PoolStatus) metav1.Condition {
+	c := metav1.Condition{Type: v1beta1.ConditionReady, Status: metav1.ConditionFalse}
+	empty := func(c ipam.Counts) bool { return c.Available == 0 && c.Assigned == c.Outside }
+	none := empty(s.IPv4) && empty(s.IPv6)
+	switch {
+	case spec.Deleting:
+		c.Reason = v1beta1.ReasonDeleting
+		c.Message = "the pool is being deleted: it gives out nothing, and goes when its last address is released"
+	case spec.Invalid != "":
+		c.Reason, c.Message = v1beta1.ReasonInvalidAddresses, spec.Invalid
+	case spec.Disabled:
+		c.Reason, c.Message = v1beta1.ReasonDisabled, "spec.disabled is true: no new allocations"
+	case len(s.Overlaps) > 0:
+		c.Reason = v1beta1.ReasonConflict
+		parts := make([]string, 0, len(s.Overlaps))
+		for _, o := range s.Overlaps {
+			parts = append(parts, o.String())
+		}
+		c.Message = cut(strings.Join(parts, "; ") + "; this pool does not use it")
+		if !none {
+			c.Status = metav1.ConditionTrue
+		}
+	case none:
+		c.Reason = v1beta1.ReasonInvalidAddresses
+		c.Message = "every address of the pool is excluded or avoided: nothing is left to give out"
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1beta1.ReasonAccepted, "the pool is in use as written"
+	}
+	return c
+}
+
+// statusOf is what the pool's status should be; nil: it is.
+func statusOf(pool *v1beta1.IPAddressPool, s ipam.PoolStatus, ready metav1.Condition) *v1beta1.IPAddressPoolStatus {
+	want := pool.Status.DeepCopy()
+	want.IPv4, want.IPv6 = counts(s.IPv4), counts(s.IPv6)
+	want.ObservedGeneration = pool.Generation
+	ready.ObservedGeneration = pool.Generation
+	changed := meta.SetStatusCondition(&want.Conditions, ready)
+	if !changed && want.IPv4 == pool.Status.IPv4 && want.IPv6 == pool.Status.IPv6 && want.ObservedGeneration == pool.Status.ObservedGeneration {
+		return nil
+	}
+	return want
+}
+
+func counts(c ipam.Counts) v1beta1.AddressCounts {
+	return v1beta1.AddressCounts{Assigned: c.Assigned, Available: c.Available, Outside: c.Outside}
+}

@@ -1,0 +1,207 @@
+package controllers_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"fairlead.io/fairlead/api/v1beta1"
+)
+
+// The API server refuses what cannot be read, and names the entry.
+func TestRefusedPools(t *testing.T) {
+	namespace(t)
+	for _, tc := range []struct{ entry, message string }{
+		{"web", "'web' is not an address"},
+		{"192.168.100.256", "'192.168.100.256' is not an address"},
+		{"192.168.100.0/33", "'192.168.100.0/33' is not an address"},
+		{"192.168.100.1-2", "'192.168.100.1-2' is not an address"},
+		{"192.168.100.249-192.168.100.240", "'192.168.100.249-192.168.100.240' is reversed"},
+		{"192.168.100.10-192.168.100.9", "is reversed"},
+		{"192.168.100.1-fd00:100::1", "'192.168.100.1-fd00:100::1' mixes IPv4 and IPv6"},
+		{"::ffff:192.168.100.1", "is not an address"},
+		{"fe80::1%eth0", "is not an address"},
+	} {
+		err := kube.Create(t.Context(), newPool("bad", "192.168.100.1", tc.entry))
+		if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), tc.message) || !strings.Contains(err.Error(), "spec.addresses[1]") {
+			t.Errorf("%s: %v, want a refusal of spec.addresses[1] with %q", tc.entry, err, tc.message)
+		}
+	}
+	good := newPool("good", "192.168.100.9-192.168.100.10", "10.0.0.1 - 10.0.0.1", "10.1.2.3/8", "fd00::f-fd00::10", "fd00:100::/64", "::1-ffff::", "0.0.0.0-255.255.255.255")
+	if err := kube.Create(t.Context(), good); err != nil {
+		t.Errorf("a good pool is refused: %v", err)
+	}
+}
+
+// What the API server cannot see disables that pool alone, and its status names the entry.
+func TestUnreadablePool(t *testing.T) {
+	ns := namespace(t)
+	create(t, newPool("a-bad", "fd00:100::1", "fd00:100::249-fd00:100::240"))
+	create(t, newPool("web", "192.168.100.240", "fd00:100::1"))
+	run(t)
+	p := poolReady(t, "a-bad", v1beta1.ReasonInvalidAddresses)
+	c := meta.FindStatusCondition(p.Status.Conditions, v1beta1.ConditionReady)
+	if want := `spec.addresses[1]: "fd00:100::249-fd00:100::240" is reversed`; !strings.Contains(c.Message, want) || c.Status != "False" {
+		t.Errorf("condition %+v, want %q", c, want)
+	}
+	poolReady(t, "web", v1beta1.ReasonAccepted)
+	create(t, newService(ns, "a"))
+	hasAddress(t, ns, "a", "192.168.100.240")
+}
+
+func TestOverlap(t *testing.T) {
+	ns := namespace(t)
+	create(t, newPool("a-older", "192.168.100.240-192.168.100.243"))
+	run(t)
+	poolReady(t, "a-older", v1beta1.ReasonAccepted)
+	create(t, newPool("b-newer", "192.168.100.242-192.168.100.245"))
+	p := poolReady(t, "b-newer", v1beta1.ReasonConflict)
+	c := meta.FindStatusCondition(p.Status.Conditions, v1beta1.ConditionReady)
+	if want := "192.168.100.242-192.168.100.243 belongs to older pool a-older"; !strings.Contains(c.Message, want) || c.Status != "True" {
+		t.Errorf("condition %+v, want %q", c, want)
+	}
+	if p.Status.IPv4.Available != 2 {
+		t.Errorf("the newer pool has %d addresses, want 2", p.Status.IPv4.Available)
+	}
+	create(t, newService(ns, "x", annotated(v1beta1.AnnotationAddressPool, "b-newer")))
+	hasAddress(t, ns, "x", "192.168.100.244")
+	create(t, newService(ns, "y", annotated(v1beta1.AnnotationLoadBalancerIPs, "192.168.100.242")))
+	hasAddress(t, ns, "y", "192.168.100.242")
+
+	// Deleting the older hands its part over, the address in use with it, so that it can go.
+	if err := kube.Delete(t.Context(), getPool(t, "a-older")); err != nil {
+		t.Fatal(err)
+	}
+	create(t, newService(ns, "z", annotated(v1beta1.AnnotationLoadBalancerIPs, "192.168.100.243"), annotated(v1beta1.AnnotationAddressPool, "b-newer")))
+	hasAddress(t, ns, "z", "192.168.100.243")
+	poolReady(t, "b-newer", v1beta1.ReasonAccepted)
+	hasAddress(t, ns, "y", "192.168.100.242")
+	eventually(t, "the older pool is gone, and y's annotation follows", func() string {
+		var p v1beta1.IPAddressPool
+		err := kube.Get(t.Context(), client.ObjectKey{Name: "a-older"}, &p)
+		if a := get(t, ns, "y").Annotations[v1beta1.AnnotationAllocatedFromPool]; !apierrors.IsNotFound(err) || a != "b-newer" {
+			return fmt.Sprint(err, p.Finalizers, a)
+		}
+		return ""
+	})
+}
+
+// A pool in use stays until its last address is released; a shrunk pool takes nothing from anybody.
+func TestPoolInUse(t *testing.T) {
+	ns := namespace(t)
+	create(t, newPool("web", "192.168.100.240-192.168.100.241"))
+	run(t)
+	create(t, newService(ns, "a"))
+	create(t, newService(ns, "b", annotated(v1beta1.AnnotationLoadBalancerIPs, "192.168.100.241")))
+	hasAddress(t, ns, "a", "192.168.100.240")
+	hasAddress(t, ns, "b", "192.168.100.241")
+	p := getPool(t, "web")
+	if err := kube.Patch(t.Context(), p, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"addresses":["192.168.100.240","192.168.100.250"]}}`))); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the pool counts what lies outside", func() string {
+		if got := getPool(t, "web").Status.IPv4; got != (v1beta1.AddressCounts{Assigned: 2, Available: 1, Outside: 1}) {
+			return fmt.Sprintf("%+v", got)
+		}
+		return ""
+	})
+	if err := kube.Delete(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	poolReady(t, "web", v1beta1.ReasonDeleting)
+	create(t, newService(ns, "c"))
+	pending(t, ns, "c", v1beta1.ReasonNoPool, "pool web is being deleted")
+	hasAddress(t, ns, "a", "192.168.100.240")
+	hasAddress(t, ns, "b", "192.168.100.241")
+	for _, name := range []string{"a", "b"} {
+		if err := kube.Delete(t.Context(), get(t, ns, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the pool goes", func() string {
+		err := kube.Get(t.Context(), client.ObjectKey{Name: "web"}, p)
+		if !apierrors.IsNotFound(err) {
+			return fmt.Sprint(err, p.Finalizers)
+		}
+		return ""
+	})
+}
+
+func TestAnnounced(t *testing.T) {
+	ns := namespace(t)
+	create(t, newPool("web", "192.168.100.240"))
+	run(t)
+	create(t, newService(ns, "a"))
+	hasAddress(t, ns, "a", "192.168.100.240")
+	announced := func(reason, message string) {
+		t.Helper()
+		eventually(t, "Announced is "+reason, func() string {
+			c := condition(get(t, ns, "a"), v1beta1.ConditionAnnounced)
+			if c.Reason != reason || !strings.Contains(c.Message, message) {
+				return fmt.Sprintf("%+v", c)
+			}
+			return ""
+		})
+	}
+	announced(v1beta1.ReasonNoAdvertisement, "no L2Advertisement or BGPAdvertisement selects 192.168.100.240")
+	adv := &v1beta1.L2Advertisement{}
+	adv.Name = "all"
+	create(t, adv)
+	t.Cleanup(func() {
+		if err := kube.Delete(cleanup(), adv); err != nil {
+			t.Error(err)
+		}
+	})
+	announced(v1beta1.ReasonNotAnnounced, "no speaker reports")
+	speaker := &v1beta1.Speaker{}
+	speaker.Name = "node2"
+	create(t, speaker)
+	t.Cleanup(func() {
+		if err := client.IgnoreNotFound(kube.Delete(cleanup(), speaker)); err != nil {
+			t.Error(err)
+		}
+	})
+	speaker.Status.Layer2 = []v1beta1.Layer2Address{{IP: "192.168.100.240", Since: get(t, ns, "a").CreationTimestamp}}
+	if err := kube.Status().Update(t.Context(), speaker); err != nil {
+		t.Fatal(err)
+	}
+	announced(v1beta1.ReasonAnnounced, "192.168.100.240 is announced by node2 (layer 2)")
+	if err := kube.Delete(t.Context(), speaker); err != nil {
+		t.Fatal(err)
+	}
+	announced(v1beta1.ReasonNotAnnounced, "no speaker reports")
+	hasAddress(t, ns, "a", "192.168.100.240")
+}
+
+func TestGossipKey(t *testing.T) {
+	run(t)
+	var first, second corev1.Secret
+	read := func(s *corev1.Secret) func() string {
+		return func() string {
+			if err := kube.Get(t.Context(), client.ObjectKey{Namespace: "fairlead-system", Name: "fairlead-gossip"}, s); err != nil {
+				return err.Error()
+			}
+			return ""
+		}
+	}
+	eventually(t, "the key is made", read(&first))
+	if len(first.Data["key"]) != 32 {
+		t.Errorf("the key has %d bytes", len(first.Data["key"]))
+	}
+	c := run(t)
+	eventually(t, "the second has started", func() string {
+		if !strings.Contains(c.out.String(), "Took over what is assigned") {
+			return c.out.String()
+		}
+		return ""
+	})
+	eventually(t, "the key is there", read(&second))
+	if first.ResourceVersion != second.ResourceVersion {
+		t.Error("the key was changed")
+	}
+}

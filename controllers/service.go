@@ -1,0 +1,271 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/service"
+	"fairlead.io/fairlead/ipam"
+)
+
+// Actions and reasons of events on Services, beside the reasons of conditions.
+const (
+	eventAssigned = "AddressAssigned"
+	eventReleased = "AddressReleased"
+	eventConflict = "AddressConflict"
+	actionAssign  = "AssignAddress"
+	actionRelease = "ReleaseAddress"
+)
+
+// serviceReconciler gives one Service what the Book decides for it.
+type serviceReconciler struct {
+	client   client.Client
+	reader   client.Reader // of the API server
+	book     *Book
+	class    service.Class
+	recorder events.EventRecorder
+	announce *announcements
+	metrics  *Metrics
+}
+
+// behindRetry is how long to wait for the cache where no event will tell, and after a write that lost against another.
+const behindRetry = 100 * time.Millisecond
+
+func (r *serviceReconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	if err := r.book.wait(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
+	k := ipam.Service(req.Namespace, req.Name)
+	var svc corev1.Service
+	err := r.client.Get(ctx, req.NamespacedName, &svc)
+	if apierrors.IsNotFound(err) {
+		return r.gone(ctx, req, k)
+	}
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("read Service %s: %w", k, err)
+	}
+	older, uncertain := r.book.behind(k, svc.ResourceVersion)
+	if uncertain {
+		// Only the API server knows whether the last write happened.
+		svc = corev1.Service{}
+		if err := r.reader.Get(ctx, req.NamespacedName, &svc); err != nil {
+			if apierrors.IsNotFound(err) {
+				r.book.released(k, "")
+				return reconcile.Result{}, nil
+			}
+			return reconcile.Result{}, fmt.Errorf("read Service %s from the API server: %w", k, err)
+		}
+	} else if older {
+		return reconcile.Result{}, nil // the cache will bring what is known already, and an event with it
+	}
+	if !r.class.Ours(&svc) {
+		return r.letGo(ctx, &svc)
+	}
+	return r.serve(ctx, &svc)
+}
+
+// gone releases what a Service had, once the API server itself says that it is gone.
+func (r *serviceReconciler) gone(ctx context.Context, req reconcile.Request, k ipam.Key) (reconcile.Result, error) {
+	if !r.book.has(k) {
+		r.book.released(k, "")
+		return reconcile.Result{}, nil
+	}
+	var svc metav1.PartialObjectMetadata
+	svc.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Service"))
+	err := r.reader.Get(ctx, req.NamespacedName, &svc)
+	switch {
+	case err == nil:
+		// The cache has not seen it yet, or it was made again under its name.
+		return reconcile.Result{RequeueAfter: behindRetry}, nil
+	case !apierrors.IsNotFound(err):
+		return reconcile.Result{}, fmt.Errorf("read Service %s from the API server: %w", k, err)
+	}
+	if held := r.book.held(k); len(held) > 0 {
+		log.FromContext(ctx).Info("Released the addresses of a deleted Service", "addresses", texts(held))
+	}
+	r.book.released(k, "")
+	return reconcile.Result{}, nil
+}
+
+func (r *serviceReconciler) serve(ctx context.Context, svc *corev1.Service) (reconcile.Result, error) {
+	k := keyOf(svc)
+	labels, err := r.namespaceLabels(ctx, svc.Namespace)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	it := ImportedOf(svc, labels)
+	d, conflicts := r.book.assign(it)
+	for _, c := range conflicts {
+		r.warnConflict(svc, c)
+	}
+
+	condition := metav1.Condition{
+		Type: v1beta1.ConditionAddressAssigned, Status: metav1.ConditionFalse, Reason: string(d.Reason), Message: cut(d.Message),
+	}
+	if d.Satisfied {
+		condition.Status = metav1.ConditionTrue
+	}
+	change := statusChange{addresses: addressesOf(d.Addresses), conditions: []metav1.Condition{condition}}
+	if len(d.Addresses) == 0 {
+		change.drop = []string{v1beta1.ConditionAnnounced}
+	} else if !sameAddresses(svc, change.addresses) {
+		// In the same write, so that a new Service costs one: later changes of it are the roll-up's.
+		announced, err := r.announce.condition(ctx, svc, d.Addresses)
+		if err != nil {
+			return reconcile.Result{}, err
+		}
+		change.conditions = append(change.conditions, announced)
+	}
+	before := meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAddressAssigned)
+	version, err := r.write(ctx, svc, change, poolsText(d.Addresses))
+	if err != nil {
+		return r.failed(k, err)
+	}
+	r.book.written(k, version)
+	r.report(ctx, svc, d, before)
+	return reconcile.Result{}, nil
+}
+
+// letGo takes what is ours off a Service that is not, or not any more.
+func (r *serviceReconciler) letGo(ctx context.Context, svc *corev1.Service) (reconcile.Result, error) {
+	k := keyOf(svc)
+	if !r.book.has(k) && !marked(svc) {
+		return reconcile.Result{}, nil
+	}
+	held := r.book.held(k)
+	change := statusChange{keepAddresses: true, drop: []string{v1beta1.ConditionAddressAssigned, v1beta1.ConditionAnnounced}}
+	if slices.ContainsFunc(service.Addresses(svc), func(a netip.Addr) bool {
+		return slices.ContainsFunc(held, func(h ipam.Assigned) bool { return h.Addr == a })
+	}) {
+		change.keepAddresses = false
+	}
+	version, err := r.write(ctx, svc, change, "")
+	if err != nil {
+		return r.failed(k, err)
+	}
+	r.book.released(k, version)
+	if len(held) > 0 {
+		log.FromContext(ctx).Info("Released the addresses of a Service that is not served any more", "addresses", texts(held))
+		r.recorder.Eventf(svc, nil, corev1.EventTypeNormal, eventReleased, actionRelease, "Released %s: the Service is not served by Fairlead any more", texts(held))
+	}
+	return reconcile.Result{}, nil
+}
+
+// failed sorts errors of writes: those that say that nothing was written, and those that leave it open.
+func (r *serviceReconciler) failed(k ipam.Key, err error) (reconcile.Result, error) {
+	switch {
+	case apierrors.IsConflict(err):
+		return reconcile.Result{RequeueAfter: behindRetry}, nil // somebody else wrote; the cache will show it
+	case apierrors.IsNotFound(err):
+		return reconcile.Result{RequeueAfter: behindRetry}, nil // deleted; gone will see to it
+	}
+	r.book.doubt(k)
+	return reconcile.Result{}, err
+}
+
+func (r *serviceReconciler) namespaceLabels(ctx context.Context, name string) (map[string]string, error) {
+	var ns corev1.Namespace
+	if err := r.client.Get(ctx, client.ObjectKey{Name: name}, &ns); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil // the Service is newer than the cache of namespaces; its labels come as an event
+		}
+		return nil, fmt.Errorf("read Namespace %s: %w", name, err)
+	}
+	return ns.Labels, nil
+}
+
+// report what changed, once.
+func (r *serviceReconciler) report(ctx context.Context, svc *corev1.Service, d ipam.Decision, before *metav1.Condition) {
+	had := service.Addresses(svc)
+	var gained, lost []string
+	for _, x := range d.Addresses {
+		if !slices.Contains(had, x.Addr) {
+			gained = append(gained, x.Addr.String())
+			r.metrics.allocations.WithLabelValues(x.Pool, "assigned").Inc()
+		}
+	}
+	for _, a := range had {
+		if !slices.ContainsFunc(d.Addresses, func(x ipam.Assigned) bool { return x.Addr == a }) {
+			lost = append(lost, a.String())
+		}
+	}
+	logger := log.FromContext(ctx)
+	if len(lost) > 0 {
+		logger.Info("Released addresses", "addresses", strings.Join(lost, ", "))
+		r.recorder.Eventf(svc, nil, corev1.EventTypeNormal, eventReleased, actionRelease, "Released %s", strings.Join(lost, " and "))
+	}
+	if len(gained) > 0 {
+		logger.Info("Assigned addresses", "addresses", texts(d.Addresses), "pools", poolsText(d.Addresses))
+		r.recorder.Eventf(svc, nil, corev1.EventTypeNormal, eventAssigned, actionAssign, "%s", d.Message)
+	}
+	if !d.Satisfied && (before == nil || before.Reason != string(d.Reason)) {
+		logger.Info("Cannot assign what the Service asks for", "reason", d.Reason, "message", d.Message)
+		r.metrics.allocations.WithLabelValues(r.requestedPool(svc), string(d.Reason)).Inc()
+		r.recorder.Eventf(svc, nil, corev1.EventTypeWarning, string(d.Reason), actionAssign, "%s", cut(d.Message))
+	}
+}
+
+// requestedPool that exists: names that people make up are no label of a metric.
+func (r *serviceReconciler) requestedPool(svc *corev1.Service) string {
+	req, err := service.RequestOf(svc)
+	if err != nil {
+		return ""
+	}
+	r.book.mu.Lock()
+	defer r.book.mu.Unlock()
+	if _, ok := r.book.alloc.Status(req.Pool); !ok {
+		return ""
+	}
+	return req.Pool
+}
+
+func (r *serviceReconciler) warnConflict(svc *corev1.Service, c ipam.Conflict) {
+	r.recorder.Eventf(svc, nil, corev1.EventTypeWarning, eventConflict, actionAssign,
+		"%s is also in the status of Service %s, which keeps it (%s)", c.Addr, c.Keeper, c.Why)
+}
+
+// marked reports whether the Service carries anything that only we write.
+func marked(svc *corev1.Service) bool {
+	_, annotated := svc.Annotations[v1beta1.AnnotationAllocatedFromPool]
+	return annotated || meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAddressAssigned) != nil ||
+		meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAnnounced) != nil
+}
+
+func addressesOf(list []ipam.Assigned) []netip.Addr {
+	addrs := make([]netip.Addr, len(list))
+	for i, x := range list {
+		addrs[i] = x.Addr
+	}
+	return addrs
+}
+
+func texts(list []ipam.Assigned) string {
+	s := make([]string, len(list))
+	for i, x := range list {
+		s[i] = x.Addr.String()
+	}
+	return strings.Join(s, " and ")
+}
+
+// cut a sentence to what an event may carry.
+func cut(s string) string {
+	const most = 1000
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

@@ -1,0 +1,231 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/service"
+	"fairlead.io/fairlead/ipam"
+)
+
+// Options of the controllers.
+type Options struct {
+	// Namespace of Fairlead, for the gossip key.
+	Namespace string
+	// Class of the Services that are served.
+	Class service.Class
+	// Registerer of the metrics.
+	Registerer prometheus.Registerer
+}
+
+// requestTimeout bounds each write, so that none is under way any more when a lease that could not be renewed expires.
+const requestTimeout = 4 * time.Second
+
+// serviceWorkers is how many Services are written at the same time; deciding takes microseconds, and the rest is waiting for the API server.
+const serviceWorkers = 8
+
+// RESTConfig prepares the client's configuration: no client-side throttling, because the API server's priority and fairness
+// does that better, and a bound on each write. Reads are not bounded, because watches must not be and no other read does harm late.
+func RESTConfig(c *rest.Config) *rest.Config {
+	c = rest.CopyConfig(c)
+	c.QPS, c.Burst = -1, 0
+	c.Wrap(func(next http.RoundTripper) http.RoundTripper { return boundedTripper{next} })
+	return c
+}
+
+// boundedTripper bounds writes.
+type boundedTripper struct{ next http.RoundTripper }
+
+func (t boundedTripper) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodGet {
+		return t.next.RoundTrip(r) //nolint:wrapcheck // a wrapper shows its wrapped one's errors
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	// The answer to a write is short and read at once; the context must live until then, and ends by itself.
+	context.AfterFunc(ctx, cancel)
+	return t.next.RoundTrip(r.WithContext(ctx)) //nolint:wrapcheck // as above
+}
+
+// NewScheme has the kinds that the controller reads and writes.
+func NewScheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(corev1.AddToScheme(s))
+	utilruntime.Must(v1beta1.AddToScheme(s))
+	return s
+}
+
+// CacheOptions keep in memory what is read, and no more.
+func CacheOptions() cache.Options {
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Service{}:   {Transform: trimService},
+			&corev1.Namespace{}: {Transform: trimNamespace},
+		},
+	}
+}
+
+// trimService leaves of a Service that is no load balancer what tells whether something of ours is on it.
+func trimService(o any) (any, error) {
+	svc, ok := o.(*corev1.Service)
+	if !ok {
+		return o, nil
+	}
+	svc.ManagedFields = nil
+	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		return svc, nil
+	}
+	svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type}
+	svc.Labels, svc.OwnerReferences = nil, nil
+	if v, ok := svc.Annotations[v1beta1.AnnotationAllocatedFromPool]; ok {
+		svc.Annotations = map[string]string{v1beta1.AnnotationAllocatedFromPool: v}
+	} else {
+		svc.Annotations = nil
+	}
+	return svc, nil
+}
+
+func trimNamespace(o any) (any, error) {
+	ns, ok := o.(*corev1.Namespace)
+	if !ok {
+		return o, nil
+	}
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns.Name, UID: ns.UID, ResourceVersion: ns.ResourceVersion, Labels: ns.Labels}}, nil
+}
+
+// Setup adds everything to the manager.
+func Setup(mgr manager.Manager, o Options) (*Book, error) {
+	metrics, err := NewMetrics(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	book := NewBook(metrics)
+	rollup := newAnnouncements(mgr.GetClient())
+	services := &serviceReconciler{
+		client: mgr.GetClient(), reader: mgr.GetAPIReader(), book: book, class: o.Class,
+		recorder: mgr.GetEventRecorder("fairlead-controller"), announce: rollup, metrics: metrics,
+	}
+	if err := addServices(mgr, services); err != nil {
+		return nil, fmt.Errorf("set up the service controller: %w", err)
+	}
+	if err := addPools(mgr, &poolReconciler{client: mgr.GetClient(), book: book, metrics: metrics, written: map[string]time.Time{}}); err != nil {
+		return nil, fmt.Errorf("set up the pool controller: %w", err)
+	}
+	if err := addL2Advertisements(mgr, &l2AdvertisementReconciler{client: mgr.GetClient(), metrics: metrics}); err != nil {
+		return nil, err
+	}
+	announcement := &announcementReconciler{client: mgr.GetClient(), book: book, class: o.Class, rollup: rollup,
+		limiter: rate.NewLimiter(announcementRate, announcementRate)}
+	if err := addAnnouncements(mgr, announcement); err != nil {
+		return nil, fmt.Errorf("set up the announcement controller: %w", err)
+	}
+	log := mgr.GetLogger()
+	for _, r := range []manager.Runnable{
+		&start{reader: mgr.GetAPIReader(), book: book, class: o.Class, log: log.WithName("start"), warn: services.warnConflict},
+		&gossipKey{reader: mgr.GetAPIReader(), writer: mgr.GetClient(), namespace: o.Namespace, log: log.WithName("gossip-key")},
+	} {
+		if err := mgr.Add(r); err != nil {
+			return nil, fmt.Errorf("set up the start: %w", err)
+		}
+	}
+	return book, nil
+}
+
+// Synced is closed when everything that is assigned has been read.
+func (b *Book) Synced() <-chan struct{} { return b.synced }
+
+func addServices(mgr manager.Manager, r *serviceReconciler) error {
+	namespaces := handler.Funcs{
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ queue) { r.namespaceChanged(e.ObjectNew) },
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ queue) { r.namespaceChanged(e.Object) },
+	}
+	return builder.ControllerManagedBy(mgr). //nolint:wrapcheck // Setup wraps
+							Named("service").
+							For(&corev1.Service{}).
+							Watches(&corev1.Namespace{}, namespaces, builder.WithPredicates(predicate.LabelChangedPredicate{})).
+							WatchesRawSource(source.Func(r.book.connect(&r.book.services))).
+							WithOptions(controller.Options{MaxConcurrentReconciles: serviceWorkers}).
+							Complete(r)
+}
+
+func (r *serviceReconciler) namespaceChanged(o client.Object) {
+	r.book.with(func(a *ipam.Allocator) { a.NamespaceLabels(o.GetName(), o.GetLabels()) })
+}
+
+func addPools(mgr manager.Manager, r *poolReconciler) error {
+	return builder.ControllerManagedBy(mgr). //nolint:wrapcheck // Setup wraps
+							Named("pool").
+							For(&v1beta1.IPAddressPool{}).
+							WatchesRawSource(source.Func(r.book.connect(&r.book.pools))).
+							WithOptions(controller.Options{RateLimiter: workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]()}).
+							Complete(r)
+}
+
+func addAnnouncements(mgr manager.Manager, r *announcementReconciler) error {
+	speaker := func(q queue, node string, s *v1beta1.SpeakerStatus) {
+		for _, addr := range r.rollup.report(node, s) {
+			for _, k := range r.book.holders(addr) {
+				q.AddAfter(requestOf(k), announcementDelay)
+			}
+		}
+	}
+	status := func(o client.Object) *v1beta1.SpeakerStatus {
+		if s, ok := o.(*v1beta1.Speaker); ok {
+			return &s.Status
+		}
+		return nil
+	}
+	speakers := handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
+			speaker(q, e.Object.GetName(), status(e.Object))
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			speaker(q, e.ObjectNew.GetName(), status(e.ObjectNew))
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { speaker(q, e.Object.GetName(), nil) },
+	}
+	// What selects addresses changed: any Service that has one may be concerned.
+	everyHolder := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		r.book.mu.Lock()
+		defer r.book.mu.Unlock()
+		var all []reconcile.Request
+		for _, k := range r.book.alloc.Services() {
+			all = append(all, requestOf(k))
+		}
+		return all
+	})
+	spec := builder.WithPredicates(predicate.GenerationChangedPredicate{})
+	return builder.ControllerManagedBy(mgr). //nolint:wrapcheck // Setup wraps
+							Named("announcement").
+							For(&corev1.Service{}, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool {
+			svc, ok := o.(*corev1.Service)
+			return ok && len(svc.Status.LoadBalancer.Ingress) > 0
+		}))).
+		Watches(&v1beta1.Speaker{}, speakers).
+		Watches(&v1beta1.L2Advertisement{}, everyHolder, spec).
+		Watches(&v1beta1.BGPAdvertisement{}, everyHolder, spec).
+		Watches(&v1beta1.IPAddressPool{}, everyHolder, builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		Complete(r)
+}

@@ -1,0 +1,118 @@
+// Package testenv runs a real etcd and kube-apiserver for tests, with Fairlead's kinds installed. There are no other
+// controllers, no nodes and no service accounts: what happens, the test and the code under test did.
+//
+// A package's TestMain calls Main, once; its tests share the server and keep apart by namespaces and names.
+package testenv
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// Env is a running API server.
+type Env struct {
+	Config *rest.Config
+	env    *envtest.Environment
+}
+
+// Start an API server with the binaries in bin/tools and the CRDs in config/crd/bases of the module. The service range is
+// dual stack: 10.96.0.0/16 and fd00:96::/108.
+func Start() (*Env, error) {
+	root, err := Root()
+	if err != nil {
+		return nil, err
+	}
+	tools := filepath.Join(root, "bin", "tools")
+	for _, name := range []string{"etcd", "kube-apiserver"} {
+		if _, err := os.Stat(filepath.Join(tools, name)); err != nil {
+			return nil, fmt.Errorf("find the API server's binaries (make builds them): %w", err)
+		}
+	}
+	env := &envtest.Environment{
+		BinaryAssetsDirectory: tools,
+		CRDDirectoryPaths:     []string{filepath.Join(root, "config", "crd", "bases")},
+		ErrorIfCRDPathMissing: true,
+	}
+	env.ControlPlane.GetAPIServer().Configure().
+		Set("service-cluster-ip-range", "10.96.0.0/16,fd00:96::/108").
+		Append("advertise-address", "127.0.0.1")
+	env.ControlPlane.Etcd = &envtest.Etcd{}
+	env.ControlPlane.Etcd.Configure().Append("unsafe-no-fsync", "true")
+	config, err := env.Start()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the API server: %w", err), env.Stop())
+	}
+	return &Env{Config: config, env: env}, nil
+}
+
+// Stop ends the server.
+func (e *Env) Stop() error {
+	if err := e.env.Stop(); err != nil {
+		return fmt.Errorf("stop the API server: %w", err)
+	}
+	return nil
+}
+
+// Kubeconfig writes a file with which programs reach the server as an administrator.
+func (e *Env) Kubeconfig(path string) error { return write(e.Config, path) }
+
+// UserKubeconfig writes a file with which programs reach the server as a user who may do nothing but what RBAC allows the name.
+func (e *Env) UserKubeconfig(name, path string) error {
+	user, err := e.env.AddUser(envtest.User{Name: name}, nil)
+	if err != nil {
+		return fmt.Errorf("make user %s: %w", name, err)
+	}
+	return write(user.Config(), path)
+}
+
+func write(config *rest.Config, path string) error {
+	c := clientcmdapi.NewConfig()
+	c.Clusters["test"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
+	c.AuthInfos["test"] = &clientcmdapi.AuthInfo{
+		ClientCertificateData: config.CertData, ClientKeyData: config.KeyData, Token: config.BearerToken,
+	}
+	c.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "test"}
+	c.CurrentContext = "test"
+	if err := clientcmd.WriteToFile(*c, path); err != nil {
+		return fmt.Errorf("write the kubeconfig: %w", err)
+	}
+	return nil
+}
+
+// Main runs a package's tests with a server, which it hands to use before the first.
+func Main(m *testing.M, use func(*Env)) int {
+	env, err := Start()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	use(env)
+	code := m.Run()
+	if err := env.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// Root is the folder of the module that the test runs in.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the module: %w", err)
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", errors.New("find the module: no go.mod in any parent folder")
+}
