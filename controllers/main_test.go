@@ -41,7 +41,8 @@ func TestMain(m *testing.M) {
 	code := testenv.Main(m, func(e *testenv.Env) {
 		env = e
 		program, kubeconfig = filepath.Join(dir, "fairlead-controller"), filepath.Join(dir, "kubeconfig")
-		if out, err := exec.Command("go", "build", "-o", program, "fairlead.io/fairlead/cmd/fairlead-controller").CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", append(append([]string{"build"}, buildArgs()...), "-o", program,
+			"fairlead.io/fairlead/cmd/fairlead-controller")...).CombinedOutput(); err != nil {
 			panic(fmt.Sprintf("build the controller: %v\n%s", err, out))
 		}
 		if err := e.Kubeconfig(kubeconfig); err != nil {
@@ -99,6 +100,9 @@ func run(t *testing.T, args ...string) *controller {
 	}
 	t.Cleanup(func() {
 		c.kill()
+		if strings.Contains(c.out.String(), "DATA RACE") || strings.Contains(c.out.String(), "panic") {
+			t.Error("the controller has a data race or panics")
+		}
 		if t.Failed() {
 			t.Logf("controller:\n%s", c.out)
 		}
