@@ -135,7 +135,7 @@ func inheritCPUs(dir string) error {
 		if strings.TrimSpace(string(parent)) == "" {
 			continue // version 2, where empty means as the parent
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), parent, 0); err != nil { //nolint:gosec // the path is the lab's own group
+		if err := os.WriteFile(filepath.Join(dir, name), parent, 0); err != nil {
 			return err
 		}
 	}

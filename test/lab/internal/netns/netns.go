@@ -100,7 +100,7 @@ func Ensure(name string) error {
 func makeMountPoint(name string) error {
 	var err error
 	for range 3 {
-		if err = os.MkdirAll(Dir, 0o755); err != nil { //nolint:gosec // as ip-netns(8) makes it, for every user to list
+		if err = os.MkdirAll(Dir, 0o755); err != nil {
 			return err
 		}
 		var f *os.File
