@@ -74,7 +74,10 @@ lab-down: $(LAB) ## take the lab down; nothing of it stays
 	$(LAB) down
 
 .PHONY: lab-ready
-lab-ready: setup build tools image $(LAB_IMAGES) ## build all that the lab needs
+lab-ready: setup build tools image lab-images ## build all that the lab needs
+
+.PHONY: lab-images
+lab-images: $(LAB_IMAGES) ## the images of the lab itself: pause and the walkthrough's web server
 
 ##@ Parts
 
