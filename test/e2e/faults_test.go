@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"golang.org/x/sys/unix"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -73,7 +75,8 @@ func testLinkCut(t *testing.T) {
 	s.Eventually(func() ([]string, error) { return claims(addr, 500*time.Millisecond) }).Should(Equal([]string{mac(s, owner)}))
 }
 
-// testSpeakerGone: the owner's speaker is killed, then stopped; no connection is lost, and the speaker comes back.
+// testSpeakerGone: the owner's speaker is killed, then stopped; another node takes over, and when the speaker is back the address
+// goes home. No connection is lost in any of it.
 func testSpeakerGone(t *testing.T) {
 	s := newScenario(t)
 	s.web("web", 3, "")
@@ -83,19 +86,74 @@ func testSpeakerGone(t *testing.T) {
 			owner := s.owner(addr)
 			l := startLoad(addr, 20*time.Millisecond, 5*time.Second)
 			s.Eventually(l.succeeded).Should(BeNumerically(">", 10))
+			comeBack := s.keepAway(owner)
 			s.Expect(s.host(owner).Fault(fault)).To(Succeed())
-			// Another node takes over, the speaker returns, and the address goes home: connections are made through all of it.
 			s.Eventually(func() ([]string, error) { return claims(addr, 200*time.Millisecond) }).
 				WithPolling(10*time.Millisecond).Should(And(HaveLen(1), Not(ContainElement(mac(s, owner)))), "another node takes %s over after %s of %s", addr, fault, owner)
+			comeBack()
 			s.Eventually(func() ([]string, error) { return claims(addr, 200*time.Millisecond) }).
 				WithTimeout(2*patience).Should(Equal([]string{mac(s, owner)}), "%s goes home to %s", addr, owner)
-			n := l.succeeded()
-			s.Eventually(l.succeeded).Should(BeNumerically(">", n+20))
-			r := l.stop()
-			t.Logf("%s on %s: %d of %d connections failed", fault, owner, len(r.failures), r.attempts)
-			s.Expect(r.failures).To(BeEmpty())
+			s.noneFailed(l, fmt.Sprintf("%s on %s until another node had %s and it was home again", fault, owner, addr))
 		}
 	}
+}
+
+// testSpeakerRestarts: the owner's speaker is killed, then stopped, and kubelet starts it again at once, perhaps before anybody
+// noticed. No connection is lost, and the address is at home afterwards.
+func testSpeakerRestarts(t *testing.T) {
+	s := newScenario(t)
+	s.web("web", 3, "")
+	addr := addresses(s.expose("web", "web"))[0]
+	for _, fault := range []lab.Fault{lab.KillSpeaker, lab.StopSpeaker} {
+		owner := s.owner(addr)
+		before := s.processes(owner, speakerProgram)
+		l := startLoad(addr, 20*time.Millisecond, 5*time.Second)
+		s.Eventually(l.succeeded).Should(BeNumerically(">", 10))
+		s.Expect(s.host(owner).Fault(fault)).To(Succeed())
+		s.Eventually(func() []int { return s.processes(owner, speakerProgram) }).
+			Should(And(HaveLen(1), Not(Equal(before))), "the speaker of %s runs again", owner)
+		s.Eventually(func() ([]string, error) { return claims(addr, 200*time.Millisecond) }).
+			WithTimeout(2 * patience).Should(Equal([]string{mac(s, owner)}))
+		s.noneFailed(l, fmt.Sprintf("%s on %s, which started it again", fault, owner))
+	}
+}
+
+// noneFailed lets the load go on for another fifty connections, and checks that none failed since it started.
+func (s *scenario) noneFailed(l *load, story string) {
+	s.Helper()
+	n := l.succeeded()
+	s.Eventually(l.succeeded).Should(BeNumerically(">", n+50))
+	r := l.stop()
+	s.Logf("%s: %d of %d connections failed", story, len(r.failures), r.attempts)
+	s.Expect(r.failures).To(BeEmpty())
+}
+
+const (
+	speakerProgram    = "fairlead-speaker"
+	controllerProgram = "fairlead-controller"
+)
+
+// keepAway stops a node's kubelet as it stands, so that what ends on the node is not started again until comeBack.
+func (s *scenario) keepAway(node string) (comeBack func()) {
+	s.Helper()
+	s.Expect(s.host(node).Signal("kubelet", unix.SIGSTOP)).To(Succeed())
+	stopped := true
+	comeBack = func() {
+		s.Helper()
+		if stopped {
+			stopped = false
+			s.Expect(s.host(node).Signal("kubelet", unix.SIGCONT)).To(Succeed())
+		}
+	}
+	s.Cleanup(comeBack)
+	return comeBack
+}
+
+func (s *scenario) processes(node, program string) []int {
+	s.Helper()
+	pids, err := s.host(node).Processes(program)
+	s.Expect(err).NotTo(HaveOccurred())
+	return pids
 }
 
 // testControllerRestarts: the controllers are restarted five times while rivals wait for an address; none moves.
@@ -202,56 +260,39 @@ func testAPIServerPaused(t *testing.T) {
 func testKillLoop(t *testing.T) {
 	s := newScenario(t)
 	s.web("web", 3, "")
-	const rounds = 40
 	kept := s.expose("kept", "web", dualStack)
 	keptAddrs := addresses(kept)
 
 	random := rand.New(rand.NewPCG(1, 2)) // the same story on every run
-	live := map[string]*corev1.Service{}
-	known := map[string][]netip.Addr{} // once assigned, for as long as the Service lives
-	next := 0
-	for round := range rounds {
-		switch {
-		case len(live) < 4 || (len(live) < 9 && random.IntN(2) == 0):
-			svc := s.service(fmt.Sprintf("s%d", next), "web")
-			if next++; random.IntN(2) == 0 {
-				dualStack(svc)
+	c := churn{scenario: s, random: random, live: map[string]*corev1.Service{}, known: map[string][]netip.Addr{}}
+	killed := map[string]int{}
+	for range 5 {
+		// All daemons run and a controller leads. Then Services come and go, and in the midst of it no controller is left.
+		s.allRun()
+		const changes = 12
+		at := random.IntN(changes)
+		for i := range changes {
+			c.change()
+			if i == at {
+				nodes := theLab.Nodes()
+				for _, node := range nodes {
+					killed[controllerProgram] += s.kill(node, controllerProgram)
+				}
+				killed[speakerProgram] += s.kill(nodes[random.IntN(len(nodes))], speakerProgram)
 			}
-			s.Expect(cluster.Create(s.ctx, svc)).To(Succeed())
-			live[svc.Name] = svc
-		default:
-			names := make([]string, 0, len(live))
-			for name := range live {
-				names = append(names, name)
-			}
-			slices.Sort(names)
-			name := names[random.IntN(len(names))]
-			s.Expect(cluster.Delete(s.ctx, live[name])).To(Succeed())
-			delete(live, name)
-			delete(known, name)
+			c.check(s)
 		}
-		switch round % 4 {
-		case 1, 3:
-			for _, node := range theLab.Nodes() {
-				s.kill(node, "fairlead-controller")
-			}
-		case 2:
-			nodes := theLab.Nodes()
-			s.kill(nodes[random.IntN(len(nodes))], "fairlead-speaker")
-		}
-		s.noAddressTwice(live, known)
+		s.Eventually(func(g Gomega) {
+			g.Expect(c.check(g)).To(BeNumerically(">=", min(len(c.live), 7)), "Services with addresses, of %d", len(c.live))
+		}).WithTimeout(2 * patience).Should(Succeed())
 	}
+	t.Logf("%d Services came, %d stayed; killed: %v", c.next, len(c.live), killed)
+	s.Expect(killed).To(Equal(map[string]int{controllerProgram: 10, speakerProgram: 5}), "processes killed")
 
-	// When the dust has settled every Service that can have an address has one.
-	s.controllersReady()
-	s.Eventually(func(g Gomega) {
-		assigned := s.noAddressTwice(live, known)
-		g.Expect(assigned).To(BeNumerically(">=", min(len(live), 7)), "Services with addresses, of %d", len(live))
-	}).WithTimeout(2 * patience).Should(Succeed())
 	s.get(s, kept)
 	s.Expect(addresses(kept)).To(Equal(keptAddrs))
 	s.Eventually(func() (string, error) { return answeringPod(s.ctx, keptAddrs[0]) }).ShouldNot(BeEmpty())
-	for _, svc := range live {
+	for _, svc := range c.live {
 		s.remove(svc)
 	}
 	s.Eventually(func(g Gomega) {
@@ -260,38 +301,88 @@ func testKillLoop(t *testing.T) {
 	}).Should(Succeed())
 }
 
-// kill ends a program on a node, as kill -9 does; not running (because it was killed just before) is fine.
-func (s *scenario) kill(node *lab.Host, program string) {
+// allRun waits until both controllers and the speakers of all nodes run, and a controller leads: it has renewed the lease since.
+func (s *scenario) allRun() {
 	s.Helper()
-	pids, err := node.Processes(program)
-	s.Expect(err).NotTo(HaveOccurred())
-	if len(pids) > 0 {
-		s.Expect(node.Signal(program, unix.SIGKILL)).To(Succeed())
-	}
+	since := time.Now()
+	s.Eventually(func(g Gomega) {
+		controllers := 0
+		for _, node := range theLab.Nodes() {
+			controllers += len(s.processes(node.Name, controllerProgram))
+			g.Expect(s.processes(node.Name, speakerProgram)).To(HaveLen(1), "speaker of %s", node.Name)
+		}
+		g.Expect(controllers).To(Equal(2), "controllers")
+		var lease coordinationv1.Lease
+		g.Expect(cluster.Get(s.ctx, client.ObjectKey{Namespace: system, Name: "fairlead-controller"}, &lease)).To(Succeed())
+		g.Expect(lease.Spec.RenewTime).NotTo(BeNil())
+		g.Expect(lease.Spec.RenewTime.Time).To(BeTemporally(">", since), "the lease is renewed")
+	}).WithTimeout(2 * patience).Should(Succeed())
 }
 
-// noAddressTwice checks all live Services in the API: no two have one address, and none lost the address it had. It returns how many have one.
-func (s *scenario) noAddressTwice(live map[string]*corev1.Service, known map[string][]netip.Addr) int {
-	s.Helper()
+// churn makes Services and deletes them, and knows what each must still have.
+type churn struct {
+	*scenario
+	random *rand.Rand
+	live   map[string]*corev1.Service
+	known  map[string][]netip.Addr // addresses once seen, for as long as the Service lives
+	next   int
+}
+
+// change makes a Service or deletes one; there are four to nine, for seven IPv4 addresses.
+func (c *churn) change() {
+	c.Helper()
+	if len(c.live) < 4 || (len(c.live) < 9 && c.random.IntN(2) == 0) {
+		svc := c.service(fmt.Sprintf("s%d", c.next), "web")
+		if c.next++; c.random.IntN(2) == 0 {
+			dualStack(svc)
+		}
+		c.Expect(cluster.Create(c.ctx, svc)).To(Succeed())
+		c.live[svc.Name] = svc
+		return
+	}
+	names := slices.Sorted(maps.Keys(c.live))
+	name := names[c.random.IntN(len(names))]
+	c.Expect(cluster.Delete(c.ctx, c.live[name])).To(Succeed())
+	delete(c.live, name)
+	delete(c.known, name)
+}
+
+// check all Services in the API: no two have one address, and none lost one that it had. It returns how many have one.
+func (c *churn) check(g Gomega) int {
+	c.Helper()
 	var services corev1.ServiceList
-	s.Expect(cluster.List(s.ctx, &services, client.InNamespace(s.namespace))).To(Succeed())
+	g.Expect(cluster.List(c.ctx, &services, client.InNamespace(c.namespace))).To(Succeed())
 	holder := map[netip.Addr]string{}
 	assigned := 0
 	for i := range services.Items {
 		svc := &services.Items[i]
 		addrs := addresses(svc)
 		for _, addr := range addrs {
-			s.Expect(holder).NotTo(HaveKey(addr), "%s has the address of another Service", svc.Name)
+			c.Expect(holder).NotTo(HaveKey(addr), "%s has the address of another Service", svc.Name)
 			holder[addr] = svc.Name
 		}
-		if live[svc.Name] == nil {
+		if c.live[svc.Name] == nil {
 			continue
 		}
 		if len(addrs) > 0 {
 			assigned++
 		}
-		s.Expect(addrs).To(ContainElements(known[svc.Name]), "%s lost an address", svc.Name)
-		known[svc.Name] = addrs
+		for _, addr := range c.known[svc.Name] {
+			c.Expect(addrs).To(ContainElement(addr), "%s lost an address", svc.Name)
+		}
+		c.known[svc.Name] = addrs
 	}
 	return assigned
+}
+
+// kill ends a program on a node, as kill -9 does, and returns how many processes that were; none runs while kubelet restarts it.
+func (s *scenario) kill(node *lab.Host, program string) int {
+	s.Helper()
+	pids := s.processes(node.Name, program)
+	for _, pid := range pids {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			s.Expect(err).To(MatchError(unix.ESRCH), "kill %s on %s", program, node.Name) // it has just ended
+		}
+	}
+	return len(pids)
 }
