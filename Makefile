@@ -40,7 +40,7 @@ demo: lab-ready ## a real cluster in network namespaces, Fairlead in it, and the
 	hack/demo.sh
 
 .PHONY: test
-test: setup lint lab-ready ## lint, unit tests, tests against a real API server, end-to-end tests in the lab
+test: setup lab-check lint lab-ready ## lint, unit tests, tests against a real API server, end-to-end tests in the lab
 	hack/test.sh
 
 .PHONY: build
@@ -73,8 +73,12 @@ lab-up: lab-ready ## bring the lab up with Fairlead installed
 lab-down: $(LAB) ## take the lab down; nothing of it stays
 	$(LAB) down
 
+.PHONY: lab-check
+lab-check: setup $(LAB)
+	$(LAB) check
+
 .PHONY: lab-ready
-lab-ready: setup build tools image lab-images ## build all that the lab needs
+lab-ready: setup lab-check build tools image lab-images ## build all that the lab needs
 
 .PHONY: lab-images
 lab-images: $(LAB_IMAGES) ## the images of the lab itself: pause and the walkthrough's web server

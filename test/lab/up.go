@@ -27,6 +27,12 @@ var programs = []string{"etcd", apiServerProgram, "kube-controller-manager", "ku
 // upTimeout is many times what a slow machine needs: past it something is wrong, and the error says what was waited for.
 const upTimeout = 5 * time.Minute
 
+// CheckMachine says everything that keeps this machine from running a lab: rights, packages, kernel features. Programs and images
+// are not looked for, so that it can be asked before they are built.
+func CheckMachine(ctx context.Context) error {
+	return preflight.Check(ctx, preflight.Needs{ProxyMode: DefaultProxyMode})
+}
+
 // Up brings the lab up, or what is missing of it, and writes its progress. Where all runs it changes nothing. A lab that
 // runs with another number of nodes or another proxy mode is an error.
 func Up(ctx context.Context, cfg Config, progress io.Writer) (_ *Lab, err error) {

@@ -37,7 +37,7 @@ on host cp, containerd, kubelet and kube-proxy on node1.., and host client on th
 	flags.StringVar(&cfg.Name, "name", os.Getenv("FAIRLEAD_LAB"), "name of the lab (default $FAIRLEAD_LAB or "+lab.DefaultName+"); labs of different names run side by side")
 	flags.StringVar(&cfg.StateDir, "state-dir", os.Getenv("FAIRLEAD_LAB_STATE_DIR"), "folder for all that the lab writes (default $FAIRLEAD_LAB_STATE_DIR or /var/lib/NAME-lab)")
 	flags.StringVar(&cfg.Root, "root", "", "the repository, with bin/tools, dist and config/default (default: found from where this program is)")
-	root.AddCommand(upCommand(cfg), downCommand(cfg), statusCommand(cfg), kubectlCommand(cfg), execCommand(cfg), loadImageCommand(cfg), faultCommand(cfg))
+	root.AddCommand(checkCommand(), upCommand(cfg), downCommand(cfg), statusCommand(cfg), kubectlCommand(cfg), execCommand(cfg), loadImageCommand(cfg), faultCommand(cfg))
 	return root
 }
 
@@ -60,6 +60,15 @@ func complete(cfg *lab.Config) error {
 		}
 	}
 	return nil
+}
+
+func checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Say what keeps this machine from running a lab; needs nothing but this program",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return lab.CheckMachine(cmd.Context()) },
+	}
 }
 
 func upCommand(cfg *lab.Config) *cobra.Command {
