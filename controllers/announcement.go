@@ -22,52 +22,49 @@ import (
 	"fairlead.io/fairlead/ipam"
 )
 
-// announcements rolls up what the speakers report. Its mutex guards both maps; they hold the same pairs by either side.
+// announcements rolls up what the speakers report. Its mutex guards both maps; they hold the same claims by either side.
 type announcements struct {
 	client client.Reader
 
 	mu     sync.Mutex
-	byAddr map[netip.Addr][]string // nodes, sorted
-	byNode map[string][]netip.Addr
+	byAddr map[netip.Addr]map[string]time.Time // by node: since when
+	byNode map[string]map[netip.Addr]time.Time
 }
 
 func newAnnouncements(c client.Reader) *announcements {
-	return &announcements{client: c, byAddr: map[netip.Addr][]string{}, byNode: map[string][]netip.Addr{}}
+	return &announcements{client: c, byAddr: map[netip.Addr]map[string]time.Time{}, byNode: map[string]map[netip.Addr]time.Time{}}
 }
 
 // report takes over what one node announces, and returns the addresses for which that is news.
 func (a *announcements) report(node string, status *v1beta1.SpeakerStatus) (changed []netip.Addr) {
-	var now []netip.Addr
+	now := map[netip.Addr]time.Time{}
 	if status != nil {
 		for _, l := range status.Layer2 {
 			if addr, err := netip.ParseAddr(l.IP); err == nil {
-				now = append(now, addr)
+				now[addr] = l.Since.Time
 			}
 		}
 	}
-	slices.SortFunc(now, netip.Addr.Compare)
-	now = slices.Compact(now)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	before := a.byNode[node]
-	for i, j := 0, 0; i < len(before) || j < len(now); {
-		switch {
-		case j == len(now) || i < len(before) && before[i].Less(now[j]):
-			nodes := slices.DeleteFunc(a.byAddr[before[i]], func(n string) bool { return n == node })
-			if a.byAddr[before[i]] = nodes; len(nodes) == 0 {
-				delete(a.byAddr, before[i])
+	for addr := range before {
+		if _, stays := now[addr]; !stays {
+			if delete(a.byAddr[addr], node); len(a.byAddr[addr]) == 0 {
+				delete(a.byAddr, addr)
 			}
-			changed = append(changed, before[i])
-			i++
-		case i == len(before) || now[j].Less(before[i]):
-			a.byAddr[now[j]] = append(a.byAddr[now[j]], node)
-			slices.Sort(a.byAddr[now[j]])
-			changed = append(changed, now[j])
-			j++
-		default:
-			i++
-			j++
+			changed = append(changed, addr)
 		}
+	}
+	for addr, since := range now {
+		if was, had := before[addr]; had && was.Equal(since) {
+			continue
+		}
+		if a.byAddr[addr] == nil {
+			a.byAddr[addr] = map[string]time.Time{}
+		}
+		a.byAddr[addr][node] = since
+		changed = append(changed, addr)
 	}
 	if a.byNode[node] = now; len(now) == 0 {
 		delete(a.byNode, node)
@@ -75,10 +72,18 @@ func (a *announcements) report(node string, status *v1beta1.SpeakerStatus) (chan
 	return changed
 }
 
-func (a *announcements) nodes(addr netip.Addr) []string {
+// announcer is the node that took the address over last; empty: none says that it did. There are several while an address is handed
+// over, and for as long as a node is dead: nobody takes back what its speaker said last.
+func (a *announcements) announcer(addr netip.Addr) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.Clone(a.byAddr[addr])
+	newest := ""
+	for node, since := range a.byAddr[addr] {
+		if c := since.Compare(a.byAddr[addr][newest]); newest == "" || c > 0 || c == 0 && node < newest {
+			newest = node
+		}
+	}
+	return newest
 }
 
 // condition Announced of a Service with these addresses.
@@ -87,8 +92,8 @@ func (a *announcements) condition(ctx context.Context, svc *corev1.Service, addr
 	var said, missing []string
 	var dark []ipam.Assigned
 	for _, x := range addrs {
-		if nodes := a.nodes(x.Addr); len(nodes) > 0 {
-			said = append(said, fmt.Sprintf("%s is announced by %s (layer 2)", x.Addr, strings.Join(nodes, " and ")))
+		if node := a.announcer(x.Addr); node != "" {
+			said = append(said, fmt.Sprintf("%s is announced by %s (layer 2)", x.Addr, node))
 		} else {
 			missing = append(missing, x.Addr.String())
 			dark = append(dark, x)

@@ -146,7 +146,7 @@ func TestAnnounced(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	speaker.Status.Layer2 = []v1beta1.Layer2Address{{IP: "192.168.100.240", Since: get(t, ns, "a").CreationTimestamp}}
+	speaker.Status.Layer2 = []v1beta1.Layer2Address{{IP: "192.168.100.240", Since: metav1.NewMicroTime(get(t, ns, "a").CreationTimestamp.Time)}}
 	if err := kube.Status().Update(t.Context(), speaker); err != nil {
 		t.Fatal(err)
 	}

@@ -321,7 +321,7 @@ func (s *Speaker) statusReport() report {
 		r.interfaces = append(r.interfaces, v1beta1.SpeakerInterface{Name: i.Name, HardwareAddress: i.MAC.String()})
 	}
 	for _, o := range owned {
-		r.layer2 = append(r.layer2, v1beta1.Layer2Address{IP: o.Addr.String(), Interfaces: o.Interfaces, Since: metav1.NewTime(o.Since)})
+		r.layer2 = append(r.layer2, v1beta1.Layer2Address{IP: o.Addr.String(), Interfaces: o.Interfaces, Since: metav1.NewMicroTime(o.Since)})
 	}
 	return r
 }

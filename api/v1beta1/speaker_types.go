@@ -24,9 +24,9 @@ type Layer2Address struct {
 	// +listType=atomic
 	Interfaces []string `json:"interfaces,omitempty"`
 
-	// since is when this node took the address over.
+	// since is when this node took the address over. Of several nodes that claim an address the last one is right.
 	// +required
-	Since metav1.Time `json:"since"`
+	Since metav1.MicroTime `json:"since"`
 }
 
 // BGPSessionStatus is one BGP session of this node.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -88,7 +89,7 @@ func (p *printer) speakers(speakers []v1beta1.Speaker) {
 	p.end()
 }
 
-func (p *printer) services(services []corev1.Service, owners map[netip.Addr][]string) {
+func (p *printer) services(services []corev1.Service, owners map[netip.Addr]string) {
 	if len(services) == 0 {
 		p.row("No Service of type LoadBalancer.")
 		p.end()
@@ -100,8 +101,8 @@ func (p *printer) services(services []corev1.Service, owners map[netip.Addr][]st
 		var ips, nodes []string
 		for _, in := range svc.Status.LoadBalancer.Ingress {
 			ips = append(ips, in.IP)
-			if addr, err := netip.ParseAddr(in.IP); err == nil {
-				nodes = append(nodes, owners[addr]...)
+			if addr, err := netip.ParseAddr(in.IP); err == nil && owners[addr] != "" {
+				nodes = append(nodes, owners[addr])
 			}
 		}
 		slices.Sort(nodes)
@@ -145,13 +146,15 @@ func (p *printer) attention(s Snapshot) {
 	p.end()
 }
 
-// owners maps each announced address to the nodes that report to answer for it; more than one is a hand-over under way.
-func owners(speakers []v1beta1.Speaker) map[netip.Addr][]string {
-	nodes := map[netip.Addr][]string{}
+// owners maps each announced address to the node that took it over last. Others may claim it too: while it is handed over, and
+// for as long as a node is dead.
+func owners(speakers []v1beta1.Speaker) map[netip.Addr]string {
+	nodes, newest := map[netip.Addr]string{}, map[netip.Addr]time.Time{}
 	for i := range speakers {
 		for _, a := range speakers[i].Status.Layer2 {
-			if addr, err := netip.ParseAddr(a.IP); err == nil {
-				nodes[addr] = append(nodes[addr], speakers[i].Name)
+			addr, err := netip.ParseAddr(a.IP)
+			if err == nil && (nodes[addr] == "" || a.Since.After(newest[addr])) {
+				nodes[addr], newest[addr] = speakers[i].Name, a.Since.Time
 			}
 		}
 	}

@@ -69,6 +69,12 @@ func testLinkCut(t *testing.T) {
 	s.Expect(err).NotTo(HaveOccurred())
 	s.Expect(macs).To(HaveLen(1))
 	s.Expect(macs).NotTo(ContainElement(mac(s, owner)))
+	s.Eventually(func(g Gomega) {
+		s.get(g, svc)
+		nodes := announcers(svc)
+		g.Expect(nodes).To(HaveLen(1), "the Service says who announces it; Announced says: %s", message(svc, v1beta1.ConditionAnnounced))
+		g.Expect(mac(s, nodes[0])).To(Equal(macs[0]), "and that is who answers")
+	}).Should(Succeed())
 
 	mend()
 	s.Eventually(func() ([]string, error) { return reportedOwners(s.ctx, addr) }).Should(Equal([]string{owner}), "the address goes home")

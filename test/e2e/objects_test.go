@@ -269,6 +269,18 @@ func message(svc *corev1.Service, conditionType string) string {
 	return "nothing"
 }
 
+// announcers are the nodes that the Service's condition names.
+func announcers(svc *corev1.Service) []string {
+	var nodes []string
+	said := message(svc, v1beta1.ConditionAnnounced)
+	for _, node := range theLab.Nodes() {
+		if strings.Contains(said, node.Name) {
+			nodes = append(nodes, node.Name)
+		}
+	}
+	return nodes
+}
+
 // reportedOwners are the nodes whose Speaker object says that they answer for the address.
 func reportedOwners(ctx context.Context, addr netip.Addr) ([]string, error) {
 	var speakers v1beta1.SpeakerList
