@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/config"
 	"fairlead.io/fairlead/internal/service"
 	"fairlead.io/fairlead/ipam"
 )
@@ -107,18 +108,19 @@ func (a *announcements) condition(ctx context.Context, svc *corev1.Service, addr
 		}
 		if len(unselected) > 0 {
 			c.Reason = v1beta1.ReasonNoAdvertisement
-			said = append(said, fmt.Sprintf("no L2Advertisement or BGPAdvertisement selects %s: create one, or check its pools and selectors", strings.Join(unselected, " and ")))
+			said = append(said, fmt.Sprintf("no accepted L2Advertisement or BGPAdvertisement selects %s: create one, or check its status, pools and selectors", strings.Join(unselected, " and ")))
 		} else {
 			c.Reason = v1beta1.ReasonNotAnnounced
-			said = append(said, fmt.Sprintf("no speaker reports that it announces %s: check that the Service has a serving endpoint, "+
-				"and that a node which the advertisement selects has a ready speaker (kubectl get speakers)", strings.Join(missing, " and ")))
+			said = append(said, fmt.Sprintf("no speaker reports that it announces %s: check that the Service has a serving endpoint, and that a node which "+
+				"the advertisement selects, on which it has an interface, and which is not excluded from load balancers has a ready speaker (kubectl get speakers,l2advertisements)",
+				strings.Join(missing, " and ")))
 		}
 	}
 	c.Message = cut(strings.Join(said, "; "))
 	return c, nil
 }
 
-// unselected are those of the addresses that no advertisement selects.
+// unselected are those of the addresses that no advertisement selects. One that cannot be read selects nothing.
 func (a *announcements) unselected(ctx context.Context, svc *corev1.Service, addrs []ipam.Assigned) ([]string, error) {
 	var l2 v1beta1.L2AdvertisementList
 	if err := a.client.List(ctx, &l2); err != nil {
@@ -130,7 +132,9 @@ func (a *announcements) unselected(ctx context.Context, svc *corev1.Service, add
 	}
 	selections := make([]*v1beta1.AdvertisementSelection, 0, len(l2.Items)+len(bgp.Items))
 	for i := range l2.Items {
-		selections = append(selections, &l2.Items[i].Spec.AdvertisementSelection)
+		if _, err := config.CompileL2Advertisement(&l2.Items[i]); err == nil {
+			selections = append(selections, &l2.Items[i].Spec.AdvertisementSelection)
+		}
 	}
 	for i := range bgp.Items {
 		selections = append(selections, &bgp.Items[i].Spec.AdvertisementSelection)

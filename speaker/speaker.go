@@ -85,6 +85,7 @@ type Speaker struct {
 	health     health
 	node       *corev1.Node
 	stopping   bool
+	left       bool // handed over, as far as that went: what is still owned ends with this process
 }
 
 // New makes a speaker that runs with the manager, which must be made with ManagerOptions.
@@ -244,6 +245,9 @@ func (s *Speaker) Drain(ctx context.Context) {
 	if err := m.Leave(time.Second); err != nil {
 		s.log.V(1).Info("leaving takes long", "error", err.Error())
 	}
+	s.mu.Lock()
+	s.left = true
+	s.mu.Unlock()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := s.status.write(last); err != nil {
@@ -319,6 +323,9 @@ func (s *Speaker) statusReport() report {
 	}
 	for _, i := range s.interfaces {
 		r.interfaces = append(r.interfaces, v1beta1.SpeakerInterface{Name: i.Name, HardwareAddress: i.MAC.String()})
+	}
+	if s.left {
+		return r
 	}
 	for _, o := range owned {
 		r.layer2 = append(r.layer2, v1beta1.Layer2Address{IP: o.Addr.String(), Interfaces: o.Interfaces, Since: metav1.NewMicroTime(o.Since)})

@@ -160,13 +160,13 @@ func (w *statusWriter) create(ctx context.Context) (*v1beta1.Speaker, error) {
 	return s, nil
 }
 
-// fill writes a report into a status. Times have a resolution of a second in the API, so that an unchanged one stays equal.
+// fill writes a report into a status. Times have a resolution of a microsecond in the API, so that an unchanged one stays equal.
 func fill(s *v1beta1.SpeakerStatus, r report) {
 	s.NodeAddresses, s.GossipAddress, s.Version = r.nodeAddresses, r.gossipAddress, r.version
 	s.Interfaces, s.Layer2 = r.interfaces, slices.Clone(r.layer2)
 	for i := range s.Layer2 {
 		s.Layer2[i].Since = *s.Layer2[i].Since.DeepCopy()
-		s.Layer2[i].Since.Time = s.Layer2[i].Since.Truncate(time.Second)
+		s.Layer2[i].Since.Time = s.Layer2[i].Since.Truncate(time.Microsecond)
 	}
 	s.Layer2Count = int32(len(r.layer2))
 

@@ -26,6 +26,9 @@ func newCommand() *cobra.Command {
 		Short: "A real Kubernetes cluster in network namespaces on this machine",
 		Long: `A real Kubernetes cluster in network namespaces on this machine: etcd, API server, controller manager and scheduler
 on host cp, containerd, kubelet and kube-proxy on node1.., and host client on the same LAN.`,
+		// Run makes a word that is no command an error.
+		Args:             cobra.NoArgs,
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceUsage:     true,
 		SilenceErrors:    true,
 		TraverseChildren: true, // flags of the lab come before the command, all after it is the command's
