@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -165,4 +166,30 @@ func TestConsidered(t *testing.T) {
 	if strings.Join(got, "\n") != want {
 		t.Errorf("considered:\n%s\nwant:\n%s", strings.Join(got, "\n"), want)
 	}
+}
+
+// Services that share an address that no pool has may have had it from different pools: it counts for one of them, and in the end for none.
+func TestCountsOfSharedAddressOutsidePools(t *testing.T) {
+	a := allocator(t, pool(t, "db", 0, "192.0.2.10"), pool(t, "web", 1, "192.0.2.20"))
+	outside := netip.MustParseAddr("198.51.100.1")
+	older, younger := request("older", 0, sharing("k", "", 80)), request("younger", 1, sharing("k", "", 81))
+	if conflicts := a.Import([]Imported{
+		{Request: older, Addresses: []netip.Addr{outside}, Pools: []string{"web"}},
+		{Request: younger, Addresses: []netip.Addr{outside}, Pools: []string{"db"}},
+	}); len(conflicts) > 0 {
+		t.Fatal(conflicts)
+	}
+	want := func(when string, web, db int64) {
+		t.Helper()
+		for name, n := range map[string]int64{"web": web, "db": db} {
+			if s, _ := a.Status(name); s.IPv4.Assigned != n || a.InUse(name) != (n > 0) {
+				t.Errorf("%s: pool %s has %d assigned, want %d; in use: %t", when, name, s.IPv4.Assigned, n, a.InUse(name))
+			}
+		}
+	}
+	want("both share it", 1, 0)
+	a.Release(older.Service)
+	want("the older is gone", 0, 1)
+	a.Release(younger.Service)
+	want("both are gone", 0, 0)
 }
