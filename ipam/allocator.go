@@ -256,9 +256,14 @@ func (a *Allocator) unhold(s *allocation, h hold) {
 	}
 	if s.sharing != nil {
 		a.unlistShared(s.sharing.Key, h.addr)
-		// Those who stay may now have room for a Service that collided with the one that left.
-		a.waiting.happened(waitKey{share: s.sharing.Key})
 	}
+	// Those who stay may now have room for a Service that collided with the one that left, under a key that need not be its own.
+	a.eachHolder(h.addr, func(o *allocation) bool {
+		if o.sharing != nil {
+			a.waiting.happened(waitKey{share: o.sharing.Key})
+		}
+		return true
+	})
 	a.waiting.happened(waitKey{addr: h.addr})
 }
 

@@ -193,3 +193,19 @@ func TestCountsOfSharedAddressOutsidePools(t *testing.T) {
 	a.Release(younger.Service)
 	want("both are gone", 0, 0)
 }
+
+// A Service that leaves a shared address under another key than those who stay makes room for one that waits for theirs.
+func TestRoomUnderAnotherKey(t *testing.T) {
+	a := allocator(t, pool(t, "web", 0, "192.0.2.10"))
+	a.Assign(request("stays", 0, sharing("k", "", 80)))
+	a.Assign(request("leaves", 1, sharing("k", "", 81)))
+	leaving := a.Assign(request("leaves", 1, sharing("m", "", 81)))
+	waiting := a.Assign(request("waits", 2, sharing("k", "", 82)))
+	if len(leaving.Addresses)+len(waiting.Addresses) > 0 {
+		t.Fatalf("the address is given before it is free: %+v, %+v", leaving, waiting)
+	}
+	a.Confirm("shop/leaves")
+	if got := text(a.Held("shop/waits")); got != "192.0.2.10" {
+		t.Errorf("the Service that waits has %q, want the address that it can share now", got)
+	}
+}
