@@ -438,6 +438,9 @@ func (a *Allocator) PoolOf(addr netip.Addr) string {
 	return ""
 }
 
+// Holds reports whether the Service has or leaves an address.
+func (a *Allocator) Holds(service Key) bool { return a.services[service] != nil }
+
 // Knows reports whether the Service has or leaves an address, or waits for one.
 func (a *Allocator) Knows(service Key) bool {
 	return a.services[service] != nil || a.waiting.services[service] != nil
