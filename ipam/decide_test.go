@@ -209,3 +209,17 @@ func TestRoomUnderAnotherKey(t *testing.T) {
 		t.Errorf("the Service that waits has %q, want the address that it can share now", got)
 	}
 }
+
+// A Service that asks for its old pool again before its move is confirmed stays there: what it is leaving is its own.
+func TestBackBeforeConfirm(t *testing.T) {
+	a := allocator(t, pool(t, "old", 0, "192.0.2.10"), pool(t, "new", 1, "192.0.2.20"))
+	for _, step := range []struct{ pool, want string }{{"old", "192.0.2.10"}, {"new", "192.0.2.20"}, {"old", "192.0.2.10"}} {
+		if d := a.Assign(request("a", 0, from(step.pool))); text(d.Addresses) != step.want || !d.Satisfied {
+			t.Fatalf("asking for pool %s it has %q, want %s: %s", step.pool, text(d.Addresses), step.want, d.Message)
+		}
+	}
+	a.Confirm("shop/a")
+	if a.Reserved("shop/a", netip.MustParseAddr("192.0.2.20")) {
+		t.Error("the address of the move that did not happen is still reserved")
+	}
+}
