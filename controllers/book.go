@@ -83,11 +83,16 @@ func (b *Book) connect(which *queue) func(context.Context, queue) error {
 	}
 }
 
-// assign decides for a Service. What its status shows is taken over first if the Book knows nothing of it: it became ours with addresses.
+// assign decides for a Service. What its status shows is taken over first if the Book has nothing for it: it became ours with addresses,
+// or another implementation served it while it waited. So the outcome is the same as after a restart, and nobody's address is wiped out.
 func (b *Book) assign(it ipam.Imported) (d ipam.Decision, conflicts []ipam.Conflict) {
 	b.with(func(a *ipam.Allocator) {
-		if len(it.Addresses) > 0 && !a.Knows(it.Service) {
+		if len(it.Addresses) > 0 && !a.Holds(it.Service) {
+			waited := a.Knows(it.Service)
 			conflicts = a.Import([]ipam.Imported{it})
+			if waited {
+				conflicts = nil // told already, or said by the decision that follows
+			}
 		}
 		d = a.Assign(it.Request)
 	})

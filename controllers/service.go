@@ -122,6 +122,8 @@ func (r *serviceReconciler) serve(ctx context.Context, svc *corev1.Service) (rec
 	change := statusChange{addresses: addressesOf(d.Addresses), conditions: []metav1.Condition{condition}}
 	if len(d.Addresses) == 0 {
 		change.drop = []string{v1beta1.ConditionAnnounced}
+		// Host names are another implementation's: they are left until there is an address to put in their place.
+		change.keepAddresses = len(service.Addresses(svc)) == 0
 	} else if !sameAddresses(svc, change.addresses) {
 		// In the same write, so that a new Service costs one: later changes of it are the roll-up's.
 		announced, err := r.announce.condition(ctx, svc, d.Addresses)

@@ -346,3 +346,39 @@ func TestKilledAtAnyTime(t *testing.T) {
 		return ""
 	})
 }
+
+// Another implementation serves the same Services for a while, and wrote its status before we had anything to give: what it wrote is adopted
+// while we run exactly as it is when we start, and host names stay until there is an address for the Service.
+func TestOthersStatusOfWaitingService(t *testing.T) {
+	ns := namespace(t)
+	run(t)
+	write := func(name string, ingress corev1.LoadBalancerIngress) {
+		t.Helper()
+		svc := get(t, ns, name)
+		svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{ingress}
+		if err := kube.Status().Update(t.Context(), svc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create(t, newService(ns, "address"))
+	pending(t, ns, "address", v1beta1.ReasonNoPool, "create one")
+	write("address", corev1.LoadBalancerIngress{IP: "192.168.100.9"})
+	eventually(t, "the address is adopted", func() string {
+		svc := get(t, ns, "address")
+		if c := condition(svc, v1beta1.ConditionAddressAssigned); ips(svc) != "192.168.100.9" || c.Status != metav1.ConditionTrue {
+			return fmt.Sprintf("%q, %+v", ips(svc), c)
+		}
+		return ""
+	})
+	create(t, newService(ns, "host", annotated(v1beta1.AnnotationAddressPool, "web")))
+	pending(t, ns, "host", v1beta1.ReasonUnknownPool, "there is no pool web")
+	write("host", corev1.LoadBalancerIngress{Hostname: "lb.example.com"})
+	update(t, ns, "host", func(svc *corev1.Service) { svc.Annotations[v1beta1.AnnotationAddressPool] = "wbe" })
+	svc := pending(t, ns, "host", v1beta1.ReasonUnknownPool, "there is no pool wbe") // so it was looked at again
+	if in := svc.Status.LoadBalancer.Ingress; len(in) != 1 || in[0].Hostname != "lb.example.com" {
+		t.Errorf("the host name is gone: %+v", in)
+	}
+	create(t, newPool("wbe", "192.168.100.9-192.168.100.10"))
+	hasAddress(t, ns, "host", "192.168.100.10")
+	hasAddress(t, ns, "address", "192.168.100.9")
+}

@@ -55,17 +55,29 @@ func RESTConfig(c *rest.Config) *rest.Config {
 	return c
 }
 
-// boundedTripper bounds writes.
+// boundedTripper bounds writes, here and, by the parameter timeout, in the API server, which may get to a request late. A write of an
+// assignment (a patch) is seen through even if its caller is to stop: a leader that gave up on it would release the lease while it may still happen.
 type boundedTripper struct{ next http.RoundTripper }
 
 func (t boundedTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method == http.MethodGet {
 		return t.next.RoundTrip(r) //nolint:wrapcheck // a wrapper shows its wrapped one's errors
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	ctx := r.Context()
+	if r.Method == http.MethodPatch {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	// The answer to a write is short and read at once; the context must live until then, and ends by itself.
 	context.AfterFunc(ctx, cancel)
-	return t.next.RoundTrip(r.WithContext(ctx)) //nolint:wrapcheck // as above
+	r = r.WithContext(ctx)
+	u := *r.URL
+	if query := u.Query(); !query.Has("timeout") {
+		query.Set("timeout", requestTimeout.String())
+		u.RawQuery = query.Encode()
+	}
+	r.URL = &u
+	return t.next.RoundTrip(r) //nolint:wrapcheck // as above
 }
 
 // NewScheme has the kinds that the controller reads and writes.

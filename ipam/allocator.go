@@ -52,6 +52,15 @@ func (s *allocation) leaves(addr netip.Addr) bool {
 	return slices.ContainsFunc(s.held, func(h hold) bool { return h.addr == addr && h.leaving })
 }
 
+// attribution of an address that the Service has or leaves.
+func (s *allocation) attribution(addr netip.Addr) string {
+	i := slices.IndexFunc(s.held, func(h hold) bool { return h.addr == addr })
+	if i < 0 {
+		return ""
+	}
+	return s.held[i].pool
+}
+
 // NewAllocator has no pools and no holders.
 func NewAllocator() *Allocator {
 	return &Allocator{
@@ -224,6 +233,11 @@ func (a *Allocator) unhold(s *allocation, h hold) {
 	if a.holders[h.addr] == s {
 		if len(others) > 0 {
 			a.holders[h.addr], others = others[0], others[1:]
+			// Where no pool has the address, those who share it may attribute it to different ones. It counts for the first holder's.
+			if next := a.holders[h.addr].attribution(h.addr); next != h.pool {
+				a.count(h.pool, h.addr, -1)
+				a.count(next, h.addr, 1)
+			}
 		} else {
 			delete(a.holders, h.addr)
 			if claimant := a.claimant(h.addr); claimant != nil {
@@ -242,9 +256,14 @@ func (a *Allocator) unhold(s *allocation, h hold) {
 	}
 	if s.sharing != nil {
 		a.unlistShared(s.sharing.Key, h.addr)
-		// Those who stay may now have room for a Service that collided with the one that left.
-		a.waiting.happened(waitKey{share: s.sharing.Key})
 	}
+	// Those who stay may now have room for a Service that collided with the one that left, under a key that need not be its own.
+	a.eachHolder(h.addr, func(o *allocation) bool {
+		if o.sharing != nil {
+			a.waiting.happened(waitKey{share: o.sharing.Key})
+		}
+		return true
+	})
 	a.waiting.happened(waitKey{addr: h.addr})
 }
 
@@ -418,6 +437,9 @@ func (a *Allocator) PoolOf(addr netip.Addr) string {
 	}
 	return ""
 }
+
+// Holds reports whether the Service has or leaves an address.
+func (a *Allocator) Holds(service Key) bool { return a.services[service] != nil }
 
 // Knows reports whether the Service has or leaves an address, or waits for one.
 func (a *Allocator) Knows(service Key) bool {

@@ -81,8 +81,12 @@ func (a *Allocator) holdOf(req *Request, f Family, d *Decision) (held Assigned, 
 		}
 		// What is being left is still in the Service's status: staying there after all beats moving, unless it has moved already.
 		better := !held.Addr.IsValid() || leaving && !h.leaving
-		if asked && (held.Addr == want || h.addr == want) {
+		switch {
+		case !held.Addr.IsValid():
+		case asked && (held.Addr == want || h.addr == want):
 			better = h.addr == want
+		case req.Pool != "" && (held.Pool == req.Pool) != (h.pool == req.Pool):
+			better = h.pool == req.Pool
 		}
 		if better {
 			held, leaving = Assigned{h.addr, h.pool}, h.leaving

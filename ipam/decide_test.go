@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -164,5 +165,61 @@ func TestConsidered(t *testing.T) {
 	want := "off: pool off is disabled\nfull: pool full has no free IPv4 address: 1 of 1 in use\nweb: 192.0.2.2 is its lowest free IPv4 address"
 	if strings.Join(got, "\n") != want {
 		t.Errorf("considered:\n%s\nwant:\n%s", strings.Join(got, "\n"), want)
+	}
+}
+
+// Services that share an address that no pool has may have had it from different pools: it counts for one of them, and in the end for none.
+func TestCountsOfSharedAddressOutsidePools(t *testing.T) {
+	a := allocator(t, pool(t, "db", 0, "192.0.2.10"), pool(t, "web", 1, "192.0.2.20"))
+	outside := netip.MustParseAddr("198.51.100.1")
+	older, younger := request("older", 0, sharing("k", "", 80)), request("younger", 1, sharing("k", "", 81))
+	if conflicts := a.Import([]Imported{
+		{Request: older, Addresses: []netip.Addr{outside}, Pools: []string{"web"}},
+		{Request: younger, Addresses: []netip.Addr{outside}, Pools: []string{"db"}},
+	}); len(conflicts) > 0 {
+		t.Fatal(conflicts)
+	}
+	want := func(when string, web, db int64) {
+		t.Helper()
+		for name, n := range map[string]int64{"web": web, "db": db} {
+			if s, _ := a.Status(name); s.IPv4.Assigned != n || a.InUse(name) != (n > 0) {
+				t.Errorf("%s: pool %s has %d assigned, want %d; in use: %t", when, name, s.IPv4.Assigned, n, a.InUse(name))
+			}
+		}
+	}
+	want("both share it", 1, 0)
+	a.Release(older.Service)
+	want("the older is gone", 0, 1)
+	a.Release(younger.Service)
+	want("both are gone", 0, 0)
+}
+
+// A Service that leaves a shared address under another key than those who stay makes room for one that waits for theirs.
+func TestRoomUnderAnotherKey(t *testing.T) {
+	a := allocator(t, pool(t, "web", 0, "192.0.2.10"))
+	a.Assign(request("stays", 0, sharing("k", "", 80)))
+	a.Assign(request("leaves", 1, sharing("k", "", 81)))
+	leaving := a.Assign(request("leaves", 1, sharing("m", "", 81)))
+	waiting := a.Assign(request("waits", 2, sharing("k", "", 82)))
+	if len(leaving.Addresses)+len(waiting.Addresses) > 0 {
+		t.Fatalf("the address is given before it is free: %+v, %+v", leaving, waiting)
+	}
+	a.Confirm("shop/leaves")
+	if got := text(a.Held("shop/waits")); got != "192.0.2.10" {
+		t.Errorf("the Service that waits has %q, want the address that it can share now", got)
+	}
+}
+
+// A Service that asks for its old pool again before its move is confirmed stays there: what it is leaving is its own.
+func TestBackBeforeConfirm(t *testing.T) {
+	a := allocator(t, pool(t, "old", 0, "192.0.2.10"), pool(t, "new", 1, "192.0.2.20"))
+	for _, step := range []struct{ pool, want string }{{"old", "192.0.2.10"}, {"new", "192.0.2.20"}, {"old", "192.0.2.10"}} {
+		if d := a.Assign(request("a", 0, from(step.pool))); text(d.Addresses) != step.want || !d.Satisfied {
+			t.Fatalf("asking for pool %s it has %q, want %s: %s", step.pool, text(d.Addresses), step.want, d.Message)
+		}
+	}
+	a.Confirm("shop/a")
+	if a.Reserved("shop/a", netip.MustParseAddr("192.0.2.20")) {
+		t.Error("the address of the move that did not happen is still reserved")
 	}
 }

@@ -21,7 +21,20 @@ import (
 type Env struct {
 	Config *rest.Config
 	env    *envtest.Environment
+	dir    string
 }
+
+// limitedGroup is the group of the users that UserKubeconfig makes. What they do is in the audit log, and nothing else.
+const limitedGroup = "testenv:limited"
+
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  userGroups: ["` + limitedGroup + `"]
+- level: None
+`
 
 // Start an API server with the binaries in bin/tools and the CRDs in config/crd/bases of the module. The service range is
 // dual stack: 10.96.0.0/16 and fd00:96::/108.
@@ -41,21 +54,31 @@ func Start() (*Env, error) {
 		CRDDirectoryPaths:     []string{filepath.Join(root, "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
 	}
+	dir, err := os.MkdirTemp("", "fairlead-testenv-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for the audit log: %w", err)
+	}
+	policy := filepath.Join(dir, "policy.yaml")
+	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("write the audit policy: %w", err), os.RemoveAll(dir))
+	}
 	env.ControlPlane.GetAPIServer().Configure().
+		Set("audit-policy-file", policy).
+		Set("audit-log-path", filepath.Join(dir, auditLog)).
 		Set("service-cluster-ip-range", "10.96.0.0/16,fd00:96::/108").
 		Append("advertise-address", "127.0.0.1")
 	env.ControlPlane.Etcd = &envtest.Etcd{}
 	env.ControlPlane.Etcd.Configure().Append("unsafe-no-fsync", "true")
 	config, err := env.Start()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start the API server: %w", err), env.Stop())
+		return nil, errors.Join(fmt.Errorf("start the API server: %w", err), env.Stop(), os.RemoveAll(dir))
 	}
-	return &Env{Config: config, env: env}, nil
+	return &Env{Config: config, env: env, dir: dir}, nil
 }
 
 // Stop ends the server.
 func (e *Env) Stop() error {
-	if err := e.env.Stop(); err != nil {
+	if err := errors.Join(e.env.Stop(), os.RemoveAll(e.dir)); err != nil {
 		return fmt.Errorf("stop the API server: %w", err)
 	}
 	return nil
@@ -66,7 +89,7 @@ func (e *Env) Kubeconfig(path string) error { return write(e.Config, path) }
 
 // UserKubeconfig writes a file with which programs reach the server as a user who may do nothing but what RBAC allows the name.
 func (e *Env) UserKubeconfig(name, path string) error {
-	user, err := e.env.AddUser(envtest.User{Name: name}, nil)
+	user, err := e.env.AddUser(envtest.User{Name: name, Groups: []string{limitedGroup}}, nil)
 	if err != nil {
 		return fmt.Errorf("make user %s: %w", name, err)
 	}
