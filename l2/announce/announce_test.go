@@ -175,6 +175,28 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
+func TestRepeat(t *testing.T) {
+	run(t, func(c *Config) { c.Count = 2 }, func(t *testing.T, a *Announcer, n *network) {
+		a.Repeat(addr) // not owned: nothing
+		a.Own(addr, nil)
+		time.Sleep(time.Minute)
+		n.take()
+		a.Repeat(addr)
+		a.Repeat(addr)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got, want := times(n.take()), []time.Duration{time.Minute, time.Minute + time.Second}; !slices.Equal(got, want) {
+			t.Errorf("announced at %v, want %v", got, want)
+		}
+		a.Yield(addr)
+		a.Repeat(addr)
+		synctest.Wait()
+		if got := n.take(); got != nil {
+			t.Errorf("announced what another node owns: %v", got)
+		}
+	})
+}
+
 func TestReleaseAndOwnAgain(t *testing.T) {
 	run(t, func(c *Config) { c.Count = 2 }, func(t *testing.T, a *Announcer, n *network) {
 		a.Own(addr, nil)

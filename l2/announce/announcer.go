@@ -173,6 +173,17 @@ func (a *Announcer) Own(addr netip.Addr, interfaces []string) {
 	a.wake()
 }
 
+// Repeat announces an address that this node owns anew, as on a take-over: the neighbours may have been told otherwise.
+func (a *Announcer) Repeat(addr netip.Addr) {
+	addr = addr.Unmap()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if e := a.entries[addr]; e != nil && e.yieldEnd.IsZero() {
+		a.startAnnouncing(addr, e)
+		a.wake()
+	}
+}
+
 // Yield goes on answering for an address that another node now owns until that node is heard to announce it, or the
 // hand-over takes too long, so that the neighbours are never without an answer.
 func (a *Announcer) Yield(addr netip.Addr) {
