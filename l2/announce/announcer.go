@@ -74,7 +74,7 @@ type Announcer struct {
 	answers answers
 	kick    chan struct{}
 	claims  chan claim
-	failed  chan failure
+	failed  failures
 	yielded chan struct{}
 
 	mu      sync.Mutex // guards what follows; never held while a port is opened or closed
@@ -110,11 +110,6 @@ type claim struct {
 	mac    netif.MAC
 }
 
-type failure struct {
-	ifname string
-	err    error
-}
-
 const reopenAfter = time.Second
 
 // New makes an Announcer that owns nothing.
@@ -137,7 +132,7 @@ func New(cfg Config) *Announcer {
 		answers: answers{addrs: map[netip.Addr][]string{}},
 		kick:    make(chan struct{}, 1),
 		claims:  make(chan claim, 256),
-		failed:  make(chan failure, 16),
+		failed:  failures{news: make(chan struct{}, 1)},
 		yielded: make(chan struct{}, 1),
 		entries: map[netip.Addr]*entry{},
 		ports:   map[string]*port{},
