@@ -19,6 +19,7 @@ import (
 // announcer is what the engine tells its decisions to; see announce.Announcer.
 type announcer interface {
 	Own(addr netip.Addr, interfaces []string)
+	Repeat(addr netip.Addr)
 	Yield(addr netip.Addr)
 	Release(addr netip.Addr)
 }
@@ -40,13 +41,14 @@ type engine struct {
 	pings     chan chan struct{}
 	changed   func() // something that the Speaker object reports may have changed
 
-	mu       sync.Mutex // guards what follows
-	cluster  layer2.Cluster
-	services map[types.NamespacedName]*layer2.Service
-	holders  map[netip.Addr][]types.NamespacedName
-	owners   map[netip.Addr]string // as elected last
-	dirty    map[netip.Addr]struct{}
-	prepare  bool // the cluster has changed: all addresses may be affected
+	mu        sync.Mutex // guards what follows
+	cluster   layer2.Cluster
+	services  map[types.NamespacedName]*layer2.Service
+	holders   map[netip.Addr][]types.NamespacedName
+	owners    map[netip.Addr]string // as elected last
+	dirty     map[netip.Addr]struct{}
+	prepare   bool     // the cluster has changed: all addresses may be affected
+	newcomers []string // members since the last election
 }
 
 func newEngine(self string, ignoreExclude bool, a announcer, m *metrics.Set, changed func(), log logr.Logger) *engine {
@@ -179,6 +181,11 @@ func (e *engine) setMembers(list []membership.Member) {
 	}) {
 		return
 	}
+	for _, m := range now {
+		if !slices.ContainsFunc(e.cluster.Members, func(b layer2.Member) bool { return b.Name == m.Name }) {
+			e.newcomers = append(e.newcomers, m.Name)
+		}
+	}
 	e.cluster.Members = now
 	e.prepare = true
 }
@@ -201,6 +208,7 @@ func (e *engine) elect() {
 		e.decide(addr)
 	}
 	clear(e.dirty)
+	e.newcomers = nil
 	e.changed()
 }
 
@@ -226,6 +234,11 @@ func (e *engine) decide(addr netip.Addr) {
 	case d.Owner == e.self:
 		e.announcer.Own(addr, d.Interfaces)
 		if before == e.self {
+			// While it was alone, cut off or just started, a newcomer has won what it is a candidate for, and has told the
+			// neighbours. For us nothing has changed, yet they must be told anew.
+			if slices.ContainsFunc(e.newcomers, d.Candidate) {
+				e.announcer.Repeat(addr)
+			}
 			return
 		}
 		if before != "" {

@@ -42,13 +42,16 @@ type statusWriter struct {
 	pause  time.Duration
 	log    logr.Logger
 	kick   chan struct{}
+	turn   chan struct{} // held by the one who writes
 
-	mu   sync.Mutex       // guards base
+	mu   sync.Mutex       // guards what follows
 	base *v1beta1.Speaker // as last read or written; nil: not known
+	gone int              // how often the object was not there
 }
 
 func newStatusWriter(c client.Client, reader client.Reader, node string, uid func() types.UID, r func() report, log logr.Logger) *statusWriter {
-	return &statusWriter{client: c, reader: reader, node: node, uid: uid, report: r, pause: 250 * time.Millisecond, log: log, kick: make(chan struct{}, 1)}
+	return &statusWriter{client: c, reader: reader, node: node, uid: uid, report: r, pause: 250 * time.Millisecond, log: log, kick: make(chan struct{}, 1),
+		turn: make(chan struct{}, 1)}
 }
 
 // changed tells that the report may have changed.
@@ -58,6 +61,9 @@ func (w *statusWriter) changed() { notify(w.kick) }
 func (w *statusWriter) observe(s *v1beta1.Speaker) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if s == nil {
+		w.gone++
+	}
 	if s == nil || w.base == nil || w.base.ResourceVersion != s.ResourceVersion {
 		w.base = s
 		w.changed()
@@ -101,10 +107,16 @@ func (w *statusWriter) run(ctx context.Context) {
 	}
 }
 
-// write makes the object say what the report says.
+// write makes the object say what the report says. Writes do not overtake each other: the last one is about the latest state.
 func (w *statusWriter) write(ctx context.Context) error {
+	select {
+	case w.turn <- struct{}{}:
+		defer func() { <-w.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	w.mu.Lock()
-	base := w.base
+	base, gone := w.base, w.gone
 	w.mu.Unlock()
 	if base == nil {
 		var err error
@@ -127,7 +139,9 @@ func (w *statusWriter) write(ctx context.Context) error {
 		}
 	}
 	w.mu.Lock()
-	w.base = next
+	if w.gone == gone { // else it was deleted meanwhile, and what was written is of no use
+		w.base = next
+	}
 	w.mu.Unlock()
 	return nil
 }

@@ -175,6 +175,28 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
+func TestRepeat(t *testing.T) {
+	run(t, func(c *Config) { c.Count = 2 }, func(t *testing.T, a *Announcer, n *network) {
+		a.Repeat(addr) // not owned: nothing
+		a.Own(addr, nil)
+		time.Sleep(time.Minute)
+		n.take()
+		a.Repeat(addr)
+		a.Repeat(addr)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got, want := times(n.take()), []time.Duration{time.Minute, time.Minute + time.Second}; !slices.Equal(got, want) {
+			t.Errorf("announced at %v, want %v", got, want)
+		}
+		a.Yield(addr)
+		a.Repeat(addr)
+		synctest.Wait()
+		if got := n.take(); got != nil {
+			t.Errorf("announced what another node owns: %v", got)
+		}
+	})
+}
+
 func TestReleaseAndOwnAgain(t *testing.T) {
 	run(t, func(c *Config) { c.Count = 2 }, func(t *testing.T, a *Announcer, n *network) {
 		a.Own(addr, nil)
@@ -337,6 +359,38 @@ func TestPortThatFails(t *testing.T) {
 }
 
 // TestThousandAddresses: all are announced within a second, and never more per second than allowed.
+// However many fail at once, each works again: a port that has failed says so only once.
+func TestAllPortsFail(t *testing.T) {
+	opened := map[string]int{}
+	run(t, func(c *Config) {
+		open := c.Open
+		c.Open = func(ifi netif.Interface, h Handler) (Port, error) {
+			opened[ifi.Name]++
+			return open(ifi, h)
+		}
+	}, func(t *testing.T, a *Announcer, _ *network) {
+		var all []netif.Interface
+		for i := range 40 {
+			all = append(all, netif.Interface{Name: fmt.Sprintf("eth%d", i), Index: 9 + i, MAC: netif.MAC{2, 0, 0, 0, 1, byte(i)}})
+		}
+		a.SetInterfaces(all)
+		synctest.Wait()
+		clear(opened)
+		a.mu.Lock() // keeps Run from taking them one by one
+		for _, ifi := range all {
+			a.Failed(ifi.Name, errors.New("gone"))
+		}
+		a.mu.Unlock()
+		time.Sleep(2 * reopenAfter)
+		synctest.Wait()
+		for _, ifi := range all {
+			if opened[ifi.Name] != 1 {
+				t.Errorf("%s was opened %d times anew, want 1", ifi.Name, opened[ifi.Name])
+			}
+		}
+	})
+}
+
 func TestThousandAddresses(t *testing.T) {
 	run(t, func(c *Config) { c.Rate = 2000 }, func(t *testing.T, a *Announcer, n *network) {
 		list := make([]netip.Addr, 0, 1000)

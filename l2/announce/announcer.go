@@ -74,7 +74,7 @@ type Announcer struct {
 	answers answers
 	kick    chan struct{}
 	claims  chan claim
-	failed  chan failure
+	failed  failures
 	yielded chan struct{}
 
 	mu      sync.Mutex // guards what follows; never held while a port is opened or closed
@@ -110,11 +110,6 @@ type claim struct {
 	mac    netif.MAC
 }
 
-type failure struct {
-	ifname string
-	err    error
-}
-
 const reopenAfter = time.Second
 
 // New makes an Announcer that owns nothing.
@@ -137,7 +132,7 @@ func New(cfg Config) *Announcer {
 		answers: answers{addrs: map[netip.Addr][]string{}},
 		kick:    make(chan struct{}, 1),
 		claims:  make(chan claim, 256),
-		failed:  make(chan failure, 16),
+		failed:  failures{news: make(chan struct{}, 1)},
 		yielded: make(chan struct{}, 1),
 		entries: map[netip.Addr]*entry{},
 		ports:   map[string]*port{},
@@ -171,6 +166,17 @@ func (a *Announcer) Own(addr netip.Addr, interfaces []string) {
 	a.cfg.Metrics.Owned.Set(float64(len(a.entries) - a.yields))
 	a.startAnnouncing(addr, e)
 	a.wake()
+}
+
+// Repeat announces an address that this node owns anew, as on a take-over: the neighbours may have been told otherwise.
+func (a *Announcer) Repeat(addr netip.Addr) {
+	addr = addr.Unmap()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if e := a.entries[addr]; e != nil && e.yieldEnd.IsZero() {
+		a.startAnnouncing(addr, e)
+		a.wake()
+	}
 }
 
 // Yield goes on answering for an address that another node now owns until that node is heard to announce it, or the

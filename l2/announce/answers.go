@@ -42,12 +42,32 @@ func (a *Announcer) Claimed(ifname string, addr netip.Addr, mac netif.MAC) {
 	}
 }
 
+// failures are the ports that have failed since Run last looked, by interface. None may be lost: a port that has failed
+// receives nothing and will not say so again.
+type failures struct {
+	news chan struct{}
+
+	mu     sync.Mutex // guards byName
+	byName map[string]error
+}
+
+func (f *failures) take() map[string]error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := f.byName
+	f.byName = nil
+	return out
+}
+
 // Failed is part of Handler.
 func (a *Announcer) Failed(ifname string, err error) {
-	select {
-	case a.failed <- failure{ifname, err}:
-	default: // as many failures are waiting already as there are likely to be interfaces
+	a.failed.mu.Lock()
+	defer a.failed.mu.Unlock()
+	if a.failed.byName == nil {
+		a.failed.byName = map[string]error{}
 	}
+	a.failed.byName[ifname] = err
+	notify(a.failed.news)
 }
 
 // schedule is a heap of times at which an address needs a look; times that no longer matter stay and are skipped.

@@ -24,8 +24,10 @@ func (a *Announcer) Run(ctx context.Context) error {
 		case <-a.kick:
 		case c := <-a.claims:
 			a.claimed(c)
-		case f := <-a.failed:
-			a.portFailed(f)
+		case <-a.failed.news:
+			for name, err := range a.failed.take() {
+				a.portFailed(name, err)
+			}
 		case <-clock.C:
 		}
 	}
@@ -140,9 +142,9 @@ func (a *Announcer) claimed(c claim) {
 	}
 }
 
-func (a *Announcer) portFailed(f failure) {
+func (a *Announcer) portFailed(ifname string, cause error) {
 	a.mu.Lock()
-	p := a.ports[f.ifname]
+	p := a.ports[ifname]
 	if p == nil || p.Port == nil {
 		a.mu.Unlock()
 		return
@@ -150,9 +152,9 @@ func (a *Announcer) portFailed(f failure) {
 	broken := p.Port
 	p.Port, p.retry = nil, time.Now().Add(reopenAfter)
 	a.mu.Unlock()
-	a.cfg.Log.Info("answering on an interface has failed; trying anew", "interface", f.ifname, "error", f.err.Error())
+	a.cfg.Log.Info("answering on an interface has failed; trying anew", "interface", ifname, "error", cause.Error())
 	if err := broken.Close(); err != nil {
-		a.cfg.Log.V(1).Info("could not close a port", "interface", f.ifname, "error", err.Error())
+		a.cfg.Log.V(1).Info("could not close a port", "interface", ifname, "error", err.Error())
 	}
 }
 
