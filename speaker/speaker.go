@@ -198,13 +198,17 @@ func (s *Speaker) startGossip(ctx context.Context) (*membership.Membership, erro
 	m.SetPeers(s.peers)
 	s.mu.Unlock()
 	s.status.changed()
-	// Whoever starts alone takes everything over; so the others are looked for first, but those that are down not for long.
-	join, cancel := context.WithTimeout(ctx, 3*time.Second)
+	s.join(ctx, m)
+	return m, nil
+}
+
+// join looks for the other speakers, for those that are down not for long. Who is alone takes everything over, so it comes first.
+func (s *Speaker) join(ctx context.Context, m *membership.Membership) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if err := m.Join(join); err != nil {
+	if err := m.Join(ctx); err != nil {
 		s.log.Info("not all speakers can be reached; trying again while announcing", "error", err.Error())
 	}
-	return m, nil
 }
 
 // gossipAddress is where to listen.
@@ -268,7 +272,13 @@ func (s *Speaker) setLocal(change func(*membership.Meta)) {
 
 func (s *Speaker) setInterfaces(list []netif.Interface) {
 	s.mu.Lock()
-	first := s.interfaces == nil
+	first, cutOff, m := s.interfaces == nil, len(s.interfaces) == 0, s.members
+	s.mu.Unlock()
+	if cutOff && len(list) > 0 && m != nil {
+		// Cut off, this node has taken the others for dead. It looks for them before it answers for what is theirs.
+		s.join(context.Background(), m)
+	}
+	s.mu.Lock()
 	s.interfaces = append([]netif.Interface{}, list...)
 	s.mu.Unlock()
 	s.announcer.SetInterfaces(list)

@@ -19,18 +19,26 @@ import (
 	"fairlead.io/fairlead/test/lab"
 )
 
-// exposeAwayFrom makes Services until one's IPv4 address is answered for by another node than the given one, where its only pod is.
-// A node that is cut off then takes the address along, but not the pod.
-func (s *scenario) exposeAwayFrom(node, app string) (*corev1.Service, string) {
+// exposeAwayFrom finds a Service whose IPv4 address is answered for by another node than the given one, where its only pod is. A node
+// that is cut off then takes the address along, but not the pod.
+func (s *scenario) exposeAwayFrom(node, app string) (svc *corev1.Service, owner string) {
 	s.Helper()
-	for i := range 8 {
-		svc := s.expose(fmt.Sprintf("away-%d", i), app)
-		if owner := s.owner(addresses(svc)[0]); owner != node {
-			return svc, owner
+	svc = s.exposeNotAt(node, app)
+	return svc, s.owner(addresses(svc)[0])
+}
+
+// exposeNotAt makes Services until one's IPv4 address is answered for by another node than the given one.
+func (s *scenario) exposeNotAt(node, app string) *corev1.Service {
+	s.Helper()
+	for range 8 {
+		s.exposed++
+		svc := s.expose(fmt.Sprintf("at-%d", s.exposed), app)
+		if s.owner(addresses(svc)[0]) != node {
+			return svc
 		}
 	}
 	s.Fatalf("eight addresses are all answered for by %s", node)
-	return nil, ""
+	return nil
 }
 
 // cutOff cuts a host's link, and mends it when the test ends if the test did not.
@@ -55,6 +63,8 @@ func testLinkCut(t *testing.T) {
 	s.web("web", 1, "node1")
 	svc, owner := s.exposeAwayFrom("node1", "web")
 	addr := addresses(svc)[0]
+	bystander := addresses(s.exposeNotAt(owner, "web"))[0]
+	bystandersMAC := mac(s, s.owner(bystander))
 
 	l := startLoad(addr, 20*time.Millisecond, time.Second)
 	s.Eventually(l.succeeded).Should(BeNumerically(">", 10))
@@ -76,7 +86,10 @@ func testLinkCut(t *testing.T) {
 		g.Expect(mac(s, nodes[0])).To(Equal(macs[0]), "and that is who answers")
 	}).Should(Succeed())
 
+	// The node that was cut off had the others for dead. Back again it takes home what is its own, and nothing else.
 	mend()
+	s.Consistently(func() ([]string, error) { return claims(bystander, 100*time.Millisecond) }).WithTimeout(6*time.Second).WithPolling(10*time.Millisecond).
+		Should(Equal([]string{bystandersMAC}), "who answers for %s, whose node was never cut off", bystander)
 	s.Eventually(func() ([]string, error) { return reportedOwners(s.ctx, addr) }).Should(Equal([]string{owner}), "the address goes home")
 	s.Eventually(func() ([]string, error) { return claims(addr, 500*time.Millisecond) }).Should(Equal([]string{mac(s, owner)}))
 }

@@ -35,6 +35,8 @@ type scenario struct {
 	pool      *v1beta1.IPAddressPool
 	// v4 and v6 are the first addresses of the pool.
 	v4, v6 netip.Addr
+	// exposed counts the Services of exposeNotAt.
+	exposed int
 }
 
 // A scenario's number names its namespace; its slot is its part of the address space, which another one may have afterwards.
