@@ -217,6 +217,9 @@ func (r *announcementReconciler) Reconcile(ctx context.Context, req reconcile.Re
 		"metadata": map[string]any{"uid": svc.UID},
 		"status":   map[string]any{"conditions": conditions},
 	})
+	if apierrors.IsInvalid(err) {
+		return reconcile.Result{RequeueAfter: poolInterval}, nil // another uid: deleted, and made again
+	}
 	if err != nil {
 		return ignoreStale(err, "write the condition of Service "+req.String())
 	}

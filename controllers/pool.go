@@ -122,7 +122,7 @@ func (r *poolReconciler) patchFinalizer(ctx context.Context, pool *v1beta1.IPAdd
 
 // ignoreStale leaves it to the next event where the object has changed or gone since it was read.
 func ignoreStale(err error, what string) (reconcile.Result, error) {
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return reconcile.Result{RequeueAfter: poolInterval}, nil
 	}
 	return reconcile.Result{}, fmt.Errorf("%s: %w", what, err)

@@ -212,7 +212,7 @@ func (r *serviceReconciler) report(ctx context.Context, svc *corev1.Service, d i
 	}
 	if len(gained) > 0 {
 		logger.Info("Assigned addresses", "addresses", texts(d.Addresses), "pools", poolsText(d.Addresses))
-		r.recorder.Eventf(svc, nil, corev1.EventTypeNormal, eventAssigned, actionAssign, "%s", d.Message)
+		r.recorder.Eventf(svc, nil, corev1.EventTypeNormal, eventAssigned, actionAssign, "%s", cut(d.Message))
 	}
 	if !d.Satisfied && (before == nil || before.Reason != string(d.Reason)) {
 		logger.Info("Cannot assign what the Service asks for", "reason", d.Reason, "message", d.Message)

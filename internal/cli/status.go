@@ -123,7 +123,12 @@ func (p *printer) attention(s Snapshot) {
 		}
 	}
 	for i := range s.Pools {
-		report("pool", s.Pools[i].Name, s.Pools[i].Status.Conditions, metav1.ConditionTrue, v1beta1.ConditionReady)
+		// A pool that conflicts with an older one in part is Ready with what is left of it, and has something to tell all the same.
+		good := metav1.ConditionTrue
+		if c := meta.FindStatusCondition(s.Pools[i].Status.Conditions, v1beta1.ConditionReady); c != nil && c.Reason == v1beta1.ReasonConflict {
+			good = ""
+		}
+		report("pool", s.Pools[i].Name, s.Pools[i].Status.Conditions, good, v1beta1.ConditionReady)
 	}
 	for i := range s.L2Advertisements {
 		report("L2Advertisement", s.L2Advertisements[i].Name, s.L2Advertisements[i].Status.Conditions, metav1.ConditionTrue, v1beta1.ConditionAccepted)

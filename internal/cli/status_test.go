@@ -36,7 +36,7 @@ func TestPrintStatus(t *testing.T) {
 				Spec:       v1beta1.IPAddressPoolSpec{Addresses: []v1beta1.AddressRange{"192.168.100.248-192.168.100.250"}},
 				Status: v1beta1.IPAddressPoolStatus{
 					IPv4:       v1beta1.AddressCounts{Available: 1},
-					Conditions: condition(v1beta1.ConditionReady, metav1.ConditionFalse, v1beta1.ReasonConflict, "192.168.100.248-192.168.100.249 belong to the older pool loadbalanced; remove them here or there"),
+					Conditions: condition(v1beta1.ConditionReady, metav1.ConditionTrue, v1beta1.ReasonConflict, "192.168.100.248-192.168.100.249 belongs to older pool loadbalanced; this pool does not use it"),
 				},
 			}},
 			Speakers: []v1beta1.Speaker{{

@@ -114,14 +114,18 @@ func TestPools(t *testing.T) {
 		p.Name, p.Labels = name, map[string]string{"name": name}
 		return p
 	}
+	leaving := pool("leaving", 0, []v1beta1.AddressRange{"10.0.0.1", "10.3.0.1"}, nil)
+	leaving.DeletionTimestamp = &leaving.CreationTimestamp
 	p := CompilePools([]v1beta1.IPAddressPool{
+		leaving,
 		pool("young", 9, []v1beta1.AddressRange{"10.0.0.0/24", "fd00::1-fd00::f"}, nil),
 		pool("old", 1, []v1beta1.AddressRange{"10.0.0.10 - 10.0.0.20", "junk", "10.1.0.9-10.1.0.1"}, []v1beta1.AddressRange{"10.0.0.15"}),
 		pool("same-b", 3, []v1beta1.AddressRange{"10.2.0.5/24"}, nil),
 		pool("same-a", 3, []v1beta1.AddressRange{"10.2.0.7"}, nil),
 	})
 	for _, tt := range []struct{ addr, annotated, want string }{
-		{"10.0.0.1", "", "young"},
+		{"10.0.0.1", "", "young"}, // of two, the one that stays
+		{"10.3.0.1", "", "leaving"},
 		{"10.0.0.10", "young", "old"}, // overlap: the older
 		{"10.0.0.15", "", "young"},    // which does not have what it excludes
 		{"fd00::a", "", "young"},

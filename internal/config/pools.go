@@ -31,6 +31,13 @@ func CompilePools(list []v1beta1.IPAddressPool) *Pools {
 		sorted = append(sorted, &list[i])
 	}
 	slices.SortFunc(sorted, func(a, b *v1beta1.IPAddressPool) int {
+		// As ipam does it: to a pool that is being deleted every other is older, and takes the overlap over.
+		if aDeleting, bDeleting := !a.DeletionTimestamp.IsZero(), !b.DeletionTimestamp.IsZero(); aDeleting != bDeleting {
+			if bDeleting {
+				return -1
+			}
+			return 1
+		}
 		if c := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); c != 0 {
 			return c
 		}
@@ -65,7 +72,7 @@ func ranges(obj *v1beta1.IPAddressPool) *netipx.IPSet {
 	return set
 }
 
-// Of gives an address's pool and its labels: the pool whose ranges hold it, the oldest where they overlap; else the pool
+// Of gives an address's pool and its labels: the pool whose ranges hold it, where they overlap the oldest that stays; else the pool
 // that the Service's annotation says it was taken from, as the ranges may have changed since. Empty: none is known.
 func (p *Pools) Of(addr netip.Addr, annotated string) (string, labels.Set) {
 	if p == nil {

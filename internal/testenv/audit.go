@@ -25,7 +25,7 @@ func (e *Env) Used(user string) (map[Use]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // it is only read
+	defer f.Close()
 	used := map[Use]bool{}
 	for d := json.NewDecoder(f); ; {
 		var event struct {
