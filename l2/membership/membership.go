@@ -112,7 +112,7 @@ func (m *Membership) config() *memberlist.Config {
 	c.GossipInterval = 50 * time.Millisecond // a hand-over waits for it
 	c.PushPullInterval = 15 * time.Second
 	c.TCPTimeout = 2 * time.Second
-	c.EnableCompression = false // of a few hundred bytes: a compressor is made for each, and costs more than it saves
+	c.EnableCompression = false             // of a few hundred bytes: a compressor is made for each, and costs more than it saves
 	c.DeadNodeReclaimTime = 5 * time.Second // a node that comes back with another address
 	c.Delegate = delegate{m}
 	c.Events = events{m}

@@ -29,7 +29,7 @@ var (
 	cluster   client.Client
 )
 
-// TestMain brings the lab up with Fairlead installed, unless one is up already, and takes down what it brought up.
+// TestMain brings the lab up, unless one is up already, installs Fairlead as it is now, and takes down what it brought up.
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -74,7 +74,7 @@ func TestE2E(t *testing.T) {
 	t.Run("KillLoop", testKillLoop)
 }
 
-// prepare opens the lab that is up, or brings one up; down takes down what it brought up.
+// prepare brings the lab up, or what is missing of it; down takes it down if it was not up before.
 func prepare(ctx context.Context) (down func(), err error) {
 	down = func() {}
 	ctrl.SetLogger(logr.Discard())
@@ -83,15 +83,20 @@ func prepare(ctx context.Context) (down func(), err error) {
 		return down, err
 	}
 	labConfig := lab.Config{Name: os.Getenv("FAIRLEAD_LAB"), Root: root, Install: true}
-	theLab, err = lab.Open(labConfig)
-	if errors.Is(err, lab.ErrNotUp) {
+	switch running, err := lab.Open(labConfig); {
+	case errors.Is(err, lab.ErrNotUp):
 		down = func() {
 			if err := lab.Down(context.Background(), labConfig, os.Stderr); err != nil {
 				fmt.Fprintln(os.Stderr, "e2e: take the lab down:", err)
 			}
 		}
-		theLab, err = lab.Up(ctx, labConfig, os.Stderr)
+	case err != nil:
+		return down, err
+	default:
+		labConfig.Nodes, labConfig.ProxyMode = len(running.Nodes()), running.ProxyMode()
 	}
+	// A lab that is up may run what was built before: what is tested is what is in dist/ and config/ now.
+	theLab, err = lab.Up(ctx, labConfig, os.Stderr)
 	if err != nil {
 		return down, err
 	}
