@@ -128,7 +128,7 @@ func TestAnnounced(t *testing.T) {
 			return ""
 		})
 	}
-	announced(v1beta1.ReasonNoAdvertisement, "no L2Advertisement or BGPAdvertisement selects 192.168.100.240")
+	announced(v1beta1.ReasonNoAdvertisement, "no accepted L2Advertisement or BGPAdvertisement selects 192.168.100.240")
 	adv := &v1beta1.L2Advertisement{}
 	adv.Name = "all"
 	create(t, adv)
