@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/controllers"
 	"fairlead.io/fairlead/internal/testenv"
 )
 
@@ -106,6 +107,11 @@ func exactlyUsed(t *testing.T, user string, rules []rbacv1.PolicyRule) {
 func TestTwoReplicas(t *testing.T) {
 	ns := namespace(t)
 	create(t, newPool("web", "192.168.100.240-192.168.100.249"))
+	// Of another test, if it was first. The leader makes it anew.
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "fairlead-system", Name: controllers.GossipSecret}}
+	if err := client.IgnoreNotFound(kube.Delete(t.Context(), secret)); err != nil {
+		t.Fatal(err)
+	}
 	limited, rules := limitedUser(t)
 	advertisement(t, "all", nil)
 	replica := func() *controller { return run(t, "--kubeconfig", limited, "--leader-elect=true") }
