@@ -233,11 +233,12 @@ func (l *load) succeeded() int {
 	return n
 }
 
-// result of a load: how many connections were tried, the errors of those that failed, and the longest time between the starts
-// of two connections that succeeded with only failures between them (0 when none failed).
+// result of a load: how many connections were tried, the errors of those that failed, how long the slowest of the others took, and the
+// longest time between the starts of two connections that succeeded with only failures between them (0 when none failed).
 type result struct {
 	attempts   int
 	failures   []error
+	slowest    time.Duration
 	longestGap time.Duration
 }
 
@@ -261,6 +262,7 @@ func (l *load) stop() result {
 			r.longestGap = max(r.longestGap, a.start.Sub(lastGood))
 		}
 		lastGood, failing = a.start, false
+		r.slowest = max(r.slowest, a.end.Sub(a.start))
 	}
 	if failing && len(l.attempts) > 0 && !lastGood.IsZero() {
 		r.longestGap = max(r.longestGap, l.attempts[len(l.attempts)-1].end.Sub(lastGood))

@@ -118,7 +118,7 @@ func testSpeakerGone(t *testing.T) {
 }
 
 // testSpeakerRestarts: the owner's speaker is killed, then stopped, and kubelet starts it again at once, perhaps before anybody
-// noticed. No connection is lost, and the address is at home afterwards.
+// noticed. No new connection is lost, and the address is at home afterwards.
 func testSpeakerRestarts(t *testing.T) {
 	s := newScenario(t)
 	s.web("web", 3, "")
@@ -143,7 +143,7 @@ func (s *scenario) noneFailed(l *load, story string) {
 	n := l.succeeded()
 	s.Eventually(l.succeeded).Should(BeNumerically(">", n+50))
 	r := l.stop()
-	s.Logf("%s: %d of %d connections failed", story, len(r.failures), r.attempts)
+	s.Logf("%s: %d of %d connections failed, the slowest took %v", story, len(r.failures), r.attempts, r.slowest)
 	s.Expect(r.failures).To(BeEmpty())
 }
 
