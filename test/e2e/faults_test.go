@@ -66,7 +66,7 @@ func testLinkCut(t *testing.T) {
 	bystander := addresses(s.exposeNotAt(owner, "web"))[0]
 	bystandersMAC := mac(s, s.owner(bystander))
 
-	l := startLoad(addr, 20*time.Millisecond, time.Second)
+	l := s.load(addr, 20*time.Millisecond, time.Second)
 	s.Eventually(l.succeeded).Should(BeNumerically(">", 10))
 	mend := s.cutOff(owner)
 	before := l.succeeded()
@@ -86,10 +86,19 @@ func testLinkCut(t *testing.T) {
 		g.Expect(mac(s, nodes[0])).To(Equal(macs[0]), "and that is who answers")
 	}).Should(Succeed())
 
-	// The node that was cut off had the others for dead. Back again it takes home what is its own, and nothing else.
+	// The node that was cut off had the others for dead, and may answer for what is theirs until they have met. That is over soon.
 	mend()
-	s.Consistently(func() ([]string, error) { return claims(bystander, 100*time.Millisecond) }).WithTimeout(6*time.Second).WithPolling(10*time.Millisecond).
-		Should(Equal([]string{bystandersMAC}), "who answers for %s, whose node was never cut off", bystander)
+	mended := time.Now()
+	var doubled time.Duration // after mending
+	for time.Since(mended) < 8*time.Second {
+		macs, err := claims(bystander, 100*time.Millisecond)
+		s.Expect(err).NotTo(HaveOccurred())
+		if !slices.Equal(macs, []string{bystandersMAC}) {
+			doubled = time.Since(mended)
+		}
+	}
+	t.Logf("%s, whose node was never cut off, was last answered for by another one %v after the link was mended", bystander, doubled)
+	s.Expect(doubled).To(BeNumerically("<", 5*time.Second))
 	s.Eventually(func() ([]string, error) { return reportedOwners(s.ctx, addr) }).Should(Equal([]string{owner}), "the address goes home")
 	s.Eventually(func() ([]string, error) { return claims(addr, 500*time.Millisecond) }).Should(Equal([]string{mac(s, owner)}))
 }
@@ -103,7 +112,7 @@ func testSpeakerGone(t *testing.T) {
 	for _, fault := range []lab.Fault{lab.KillSpeaker, lab.StopSpeaker} {
 		for _, addr := range addresses(svc) {
 			owner := s.owner(addr)
-			l := startLoad(addr, 20*time.Millisecond, 5*time.Second)
+			l := s.load(addr, 20*time.Millisecond, 5*time.Second)
 			s.Eventually(l.succeeded).Should(BeNumerically(">", 10))
 			comeBack := s.keepAway(owner)
 			s.Expect(s.host(owner).Fault(fault)).To(Succeed())
@@ -126,7 +135,7 @@ func testSpeakerRestarts(t *testing.T) {
 	for _, fault := range []lab.Fault{lab.KillSpeaker, lab.StopSpeaker} {
 		owner := s.owner(addr)
 		before := s.processes(owner, speakerProgram)
-		l := startLoad(addr, 20*time.Millisecond, 5*time.Second)
+		l := s.load(addr, 20*time.Millisecond, 5*time.Second)
 		s.Eventually(l.succeeded).Should(BeNumerically(">", 10))
 		s.Expect(s.host(owner).Fault(fault)).To(Succeed())
 		s.Eventually(func() []int { return s.processes(owner, speakerProgram) }).
@@ -143,8 +152,16 @@ func (s *scenario) noneFailed(l *load, story string) {
 	n := l.succeeded()
 	s.Eventually(l.succeeded).Should(BeNumerically(">", n+50))
 	r := l.stop()
-	s.Logf("%s: %d of %d connections failed, the slowest took %v", story, len(r.failures), r.attempts, r.slowest)
+	s.Logf("%s: %d of %d new connections failed, %d were under way at one of %d moves, the slowest took %v", story, len(r.failures), r.attempts, r.caught, r.moves, r.slowest)
 	s.Expect(r.failures).To(BeEmpty())
+}
+
+// load starts a load.
+func (s *scenario) load(addr netip.Addr, interval, timeout time.Duration) *load {
+	s.Helper()
+	l, err := startLoad(addr, interval, timeout)
+	s.Expect(err).NotTo(HaveOccurred())
+	return l
 }
 
 const (
@@ -247,7 +264,7 @@ func testAPIServerPaused(t *testing.T) {
 	addr := addresses(svc)[0]
 	ownersMAC := mac(s, owner)
 
-	l := startLoad(addr, 20*time.Millisecond, time.Second)
+	l := s.load(addr, 20*time.Millisecond, time.Second)
 	s.Eventually(l.succeeded).Should(BeNumerically(">", 10))
 	s.Expect(s.host("cp").Fault(lab.PauseAPIServer)).To(Succeed())
 	resumed := false
