@@ -1,6 +1,8 @@
 package ipam
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"sort"
@@ -76,31 +78,19 @@ func NewAllocator() *Allocator {
 }
 
 // Woken are the Services whose addresses or reasons changed by what happened to others since the last call.
-func (a *Allocator) Woken() []Key {
-	if len(a.woken) == 0 {
-		return nil
-	}
-	keys := make([]Key, 0, len(a.woken))
-	for k := range a.woken {
-		keys = append(keys, k)
-	}
-	clear(a.woken)
-	slices.Sort(keys)
-	return keys
-}
+func (a *Allocator) Woken() []Key { return drain(a.woken) }
 
 // Changed are the pools whose counts or overlaps may have changed since the last call.
-func (a *Allocator) Changed() []string {
-	if len(a.changed) == 0 {
+func (a *Allocator) Changed() []string { return drain(a.changed) }
+
+// drain empties a set and returns what it had, sorted.
+func drain[K cmp.Ordered](set map[K]struct{}) []K {
+	if len(set) == 0 {
 		return nil
 	}
-	names := make([]string, 0, len(a.changed))
-	for n := range a.changed {
-		names = append(names, n)
-	}
-	clear(a.changed)
-	slices.Sort(names)
-	return names
+	keys := slices.Sorted(maps.Keys(set))
+	clear(set)
+	return keys
 }
 
 // Assign decides and remembers the decision. Addresses that the Service is no longer to have stay reserved until Confirm.

@@ -42,8 +42,6 @@ const (
 	ReasonAnnounced = "Announced"
 	// ReasonNoAdvertisement: no L2Advertisement or BGPAdvertisement selects the Service's addresses.
 	ReasonNoAdvertisement = "NoAdvertisement"
-	// ReasonNoEndpoints: the Service has no serving endpoint, so no node announces it.
-	ReasonNoEndpoints = "NoEndpoints"
 	// ReasonNotAnnounced: no speaker reports an address of the Service as announced (yet); the message says what to look at.
 	ReasonNotAnnounced = "NotAnnounced"
 )
