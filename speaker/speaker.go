@@ -202,12 +202,23 @@ func (s *Speaker) startGossip(ctx context.Context) (*membership.Membership, erro
 	return m, nil
 }
 
-// join looks for the other speakers, for those that are down not for long. Who is alone takes everything over, so it comes first.
+// join looks for the other speakers until all are members, but not for long: some may be down. Who is alone takes everything over,
+// so it comes first. It tries again and again, because just after a link is back a dial may fail at once (the kernel has yet to
+// find the neighbour anew), and because who was taken for dead has to refute that.
 func (s *Speaker) join(ctx context.Context, m *membership.Membership) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if err := m.Join(ctx); err != nil {
-		s.log.Info("not all speakers can be reached; trying again while announcing", "error", err.Error())
+	for {
+		err := m.Join(ctx)
+		if m.Complete() {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			s.log.Info("not all speakers can be reached; trying again while announcing", "error", err)
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 }
 

@@ -165,18 +165,26 @@ func (m *Membership) SetPeers(peers map[string]netip.AddrPort) {
 	}
 }
 
-// Join tries each peer that is not a member once, all at the same time, and returns when each has answered or failed. A
-// speaker that starts waits for it, so as not to take itself for the only one.
-func (m *Membership) Join(ctx context.Context) error {
+// Complete reports whether every peer is a member.
+func (m *Membership) Complete() bool { return len(m.missing()) == 0 }
+
+// missing are the peers that are no members.
+func (m *Membership) missing() map[string]netip.AddrPort {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	missing := map[string]netip.AddrPort{}
 	for name, addr := range m.peers {
 		if member, ok := m.members[name]; name != m.cfg.Name && (!ok || member.Addr != addr) {
 			missing[name] = addr
 		}
 	}
-	m.mu.Unlock()
+	return missing
+}
 
+// Join tries each peer that is not a member once, all at the same time, and returns when each has answered or failed. One that
+// was taken for dead is a member again only when it has refuted that, by gossip, somewhat later: see Complete.
+func (m *Membership) Join(ctx context.Context) error {
+	missing := m.missing()
 	var wg sync.WaitGroup
 	errs := make(chan error, len(missing))
 	for name, addr := range missing {
