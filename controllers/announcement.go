@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/allocation"
 	"fairlead.io/fairlead/internal/config"
 	"fairlead.io/fairlead/internal/service"
 	"fairlead.io/fairlead/ipam"
@@ -195,7 +196,7 @@ func (r *announcementReconciler) Reconcile(ctx context.Context, req reconcile.Re
 		}
 		return reconcile.Result{}, fmt.Errorf("read Service %s: %w", req, err)
 	}
-	held := r.book.held(keyOf(&svc))
+	held := r.book.held(allocation.Key(&svc))
 	// What is not written yet is the service reconciler's, which writes this condition with the addresses.
 	if !r.class.Ours(&svc) || len(held) == 0 || !slices.Equal(service.Addresses(&svc), addressesOf(held)) {
 		return reconcile.Result{}, nil

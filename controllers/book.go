@@ -3,13 +3,17 @@ package controllers
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"fairlead.io/fairlead/internal/allocation"
 	"fairlead.io/fairlead/ipam"
 )
 
@@ -32,11 +36,23 @@ type known struct {
 	resourceVersion string
 	// uncertain: a write may or may not have happened, so that only a read from the API server can tell.
 	uncertain bool
+	// foreign: another implementation serves it. What the Book has for it is what its status showed last.
+	foreign bool
+	// shown is what the status showed at resourceVersion, if isShown. Where it later shows something else, somebody else wrote it.
+	shown   []netip.Addr
+	isShown bool
+	// overwritten is how often that happened, and when it did last.
+	overwritten     int
+	overwrittenLast time.Time
 }
 
 // NewBook is empty until the start has filled it.
 func NewBook(m *Metrics) *Book {
 	return &Book{alloc: ipam.NewAllocator(), known: map[ipam.Key]known{}, metrics: m, synced: make(chan struct{})}
+}
+
+func requestOf(k ipam.Key) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: k.Namespace(), Name: k.Name()}}
 }
 
 // wait until the start has filled the Book.
@@ -87,6 +103,10 @@ func (b *Book) connect(which *queue) func(context.Context, queue) error {
 // or another implementation served it while it waited. So the outcome is the same as after a restart, and nobody's address is wiped out.
 func (b *Book) assign(it ipam.Imported) (d ipam.Decision, conflicts []ipam.Conflict) {
 	b.with(func(a *ipam.Allocator) {
+		if x := b.known[it.Service]; x.foreign {
+			a.Release(it.Service)
+			delete(b.known, it.Service)
+		}
 		if len(it.Addresses) > 0 && !a.Holds(it.Service) {
 			waited := a.Knows(it.Service)
 			conflicts = a.Import([]ipam.Imported{it})
@@ -100,11 +120,74 @@ func (b *Book) assign(it ipam.Imported) (d ipam.Decision, conflicts []ipam.Confl
 }
 
 // written notes that the API server's answer shows what the Service has, and nothing else.
-func (b *Book) written(k ipam.Key, resourceVersion string) {
+func (b *Book) written(k ipam.Key, resourceVersion string, change *statusChange) {
 	b.with(func(a *ipam.Allocator) {
-		b.known[k] = known{resourceVersion: resourceVersion}
+		x := b.known[k]
+		b.known[k] = known{resourceVersion: resourceVersion, shown: change.addresses, isShown: !change.keepAddresses, overwritten: x.overwritten, overwrittenLast: x.overwrittenLast}
 		a.Confirm(k)
 	})
+}
+
+// foreign notes what the status shows of a Service that another implementation serves.
+func (b *Book) foreign(it ipam.Imported) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k := it.Service
+	held := b.alloc.Held(k)
+	if slices.EqualFunc(held, it.Addresses, func(h ipam.Assigned, addr netip.Addr) bool { return h.Addr == addr }) {
+		return
+	}
+	b.alloc.Release(k)
+	delete(b.known, k)
+	if len(it.Addresses) > 0 {
+		b.alloc.Import([]ipam.Imported{it})
+		b.known[k] = known{foreign: true}
+	}
+	b.tell()
+}
+
+// The address that somebody else takes out of a Service's status is put back at once, and again; whoever does it a third time within
+// overwriteMemory has a program that does it, and two programs that correct each other would load the API server for ever.
+const (
+	overwriteTolerated = 2
+	overwriteMemory    = 10 * time.Minute
+	overwriteLongest   = 5 * time.Minute
+)
+
+// overwritten says how often somebody else lately changed the addresses in a Service's status after they were written, and how long to wait
+// before they are put right; isNew tells the first look at such a change from further ones.
+func (b *Book) overwritten(svc *corev1.Service, now time.Time) (times int, wait time.Duration, isNew bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k := allocation.Key(svc)
+	x := b.known[k]
+	if x.isShown && !sameAddresses(svc, x.shown) {
+		if now.Sub(x.overwrittenLast) > overwriteMemory {
+			x.overwritten = 0
+		}
+		x.overwritten++
+		x.overwrittenLast, x.shown, x.isShown, isNew = now, nil, false, true
+		b.known[k] = x
+	}
+	if x.overwritten > overwriteTolerated && !x.isShown {
+		longest := min(time.Second<<min(x.overwritten-overwriteTolerated-1, 10), overwriteLongest)
+		wait = longest - now.Sub(x.overwrittenLast)
+	}
+	return x.overwritten, max(wait, 0), isNew
+}
+
+// stopWaiting takes a Service out of those that wait, unless it holds something.
+func (b *Book) stopWaiting(k ipam.Key) {
+	b.with(func(a *ipam.Allocator) {
+		if !a.Holds(k) {
+			a.Release(k)
+		}
+	})
+}
+
+// namespace notes a namespace's labels.
+func (b *Book) namespace(name string, labels map[string]string) {
+	b.with(func(a *ipam.Allocator) { a.SetNamespace(name, labels) })
 }
 
 // released notes that the Service is gone, or shows no address of ours any more.
@@ -141,11 +224,12 @@ func (b *Book) behind(k ipam.Key, resourceVersion string) (older, uncertain bool
 	return err == nil && order < 0, x.uncertain
 }
 
-// has reports whether anything is reserved for the Service, or it waits.
-func (b *Book) has(k ipam.Key) bool {
+// has reports whether anything is reserved for the Service, or it waits; serves is false where another implementation serves it.
+func (b *Book) has(k ipam.Key) (has, serves bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.alloc.Knows(k)
+	has = b.alloc.Knows(k)
+	return has, has && !b.known[k].foreign
 }
 
 // holders of an address.

@@ -3,11 +3,13 @@ package controllers_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -66,7 +68,7 @@ func TestMain(m *testing.M) {
 
 // controller is a running program.
 type controller struct {
-	t   *testing.T
+	t   testing.TB
 	cmd *exec.Cmd
 	out *buffer
 }
@@ -89,7 +91,7 @@ func (b *buffer) String() string {
 }
 
 // run the program, alone unless it is told to elect a leader, until the test ends.
-func run(t *testing.T, args ...string) *controller {
+func run(t testing.TB, args ...string) *controller {
 	t.Helper()
 	c := &controller{t: t, out: &buffer{}}
 	c.cmd = exec.Command(program, append([]string{"--kubeconfig", kubeconfig, "--metrics-bind-address", "0",
@@ -127,8 +129,71 @@ func (c *controller) stop() {
 	}
 }
 
+// leads waits until the program has taken over what is assigned.
+func leads(t testing.TB, c *controller) {
+	t.Helper()
+	eventually(t, "it leads", func() string {
+		if !strings.Contains(c.out.String(), "Took over what is assigned") {
+			return "it says: " + c.out.String()
+		}
+		return ""
+	})
+}
+
+// standsBy waits until the program waits for the lease.
+func standsBy(t testing.TB, c *controller) {
+	t.Helper()
+	eventually(t, "it stands by", func() string {
+		if !strings.Contains(c.out.String(), "ttempting to acquire leader lease") {
+			return "it says: " + c.out.String()
+		}
+		return ""
+	})
+}
+
+// admin is a client for the kinds that the controller does not read.
+func admin(t testing.TB) client.Client {
+	t.Helper()
+	c, err := client.New(env.Config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// cpu time that the program has used.
+func (c *controller) cpu(tb testing.TB) time.Duration {
+	tb.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	// After the name in parentheses come state and, as 12th and 13th, user and system time in ticks of 10 ms.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	user, err1 := strconv.Atoi(fields[11])
+	system, err2 := strconv.Atoi(fields[12])
+	if err := errors.Join(err1, err2); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// memory that the program has resident, in bytes.
+func (c *controller) memory(tb testing.TB) int {
+	tb.Helper()
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", c.cmd.Process.Pid))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(statm))[1])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}
+
 // eventually waits for a condition, which says what it still misses.
-func eventually(t *testing.T, what string, f func() string) {
+func eventually(t testing.TB, what string, f func() string) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for {
@@ -143,7 +208,7 @@ func eventually(t *testing.T, what string, f func() string) {
 	}
 }
 
-func create(t *testing.T, o client.Object) {
+func create(t testing.TB, o client.Object) {
 	t.Helper()
 	if err := kube.Create(t.Context(), o); err != nil {
 		t.Fatalf("create %s: %v", o.GetName(), err)
@@ -151,35 +216,40 @@ func create(t *testing.T, o client.Object) {
 }
 
 // namespace for one test, and the end of everything in it and of all pools when the test ends.
-func namespace(t *testing.T) string {
+func namespace(t testing.TB) string {
 	t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-"}}
 	create(t, ns)
 	t.Cleanup(func() {
 		ctx := context.Background()
-		for _, svc := range services(t, ns.Name) {
-			if err := kube.Delete(ctx, &svc); client.IgnoreNotFound(err) != nil {
-				t.Error(err)
-			}
-		}
-		var pools v1beta1.IPAddressPoolList
-		if err := kube.List(ctx, &pools); err != nil {
+		if err := kube.DeleteAllOf(ctx, &corev1.Service{}, client.InNamespace(ns.Name)); err != nil {
 			t.Error(err)
 		}
-		for i := range pools.Items {
-			p := &pools.Items[i]
-			if err := kube.Patch(ctx, p, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))); client.IgnoreNotFound(err) != nil {
-				t.Error(err)
-			}
-			if err := kube.Delete(ctx, p); client.IgnoreNotFound(err) != nil {
-				t.Error(err)
-			}
-		}
+		removePools(t)
 	})
 	return ns.Name
 }
 
-func services(t *testing.T, ns string) []corev1.Service {
+// removePools whether they are in use or not.
+func removePools(t testing.TB) {
+	t.Helper()
+	ctx := context.Background()
+	var pools v1beta1.IPAddressPoolList
+	if err := kube.List(ctx, &pools); err != nil {
+		t.Error(err)
+	}
+	for i := range pools.Items {
+		p := &pools.Items[i]
+		if err := kube.Patch(ctx, p, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))); client.IgnoreNotFound(err) != nil {
+			t.Error(err)
+		}
+		if err := kube.Delete(ctx, p); client.IgnoreNotFound(err) != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func services(t testing.TB, ns string) []corev1.Service {
 	t.Helper()
 	var list corev1.ServiceList
 	if err := kube.List(context.Background(), &list, client.InNamespace(ns)); err != nil {
@@ -212,7 +282,7 @@ func annotated(key, value string) func(*corev1.Service) {
 	return func(svc *corev1.Service) { svc.Annotations[key] = value }
 }
 
-func get(t *testing.T, ns, name string) *corev1.Service {
+func get(t testing.TB, ns, name string) *corev1.Service {
 	t.Helper()
 	var svc corev1.Service
 	if err := kube.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: name}, &svc); err != nil {
@@ -221,7 +291,7 @@ func get(t *testing.T, ns, name string) *corev1.Service {
 	return &svc
 }
 
-func getPool(t *testing.T, name string) *v1beta1.IPAddressPool {
+func getPool(t testing.TB, name string) *v1beta1.IPAddressPool {
 	t.Helper()
 	var p v1beta1.IPAddressPool
 	if err := kube.Get(t.Context(), client.ObjectKey{Name: name}, &p); err != nil {
@@ -289,7 +359,7 @@ func poolReady(t *testing.T, name, reason string) *v1beta1.IPAddressPool {
 }
 
 // unique fails where two Services show one address.
-func unique(t *testing.T, list []corev1.Service) {
+func unique(t testing.TB, list []corev1.Service) {
 	t.Helper()
 	owner := map[string]string{}
 	for i := range list {

@@ -60,5 +60,6 @@ func (m *Metrics) dropConfig(kind, name string) { m.accepted.DeleteLabelValues(k
 
 func (m *Metrics) dropPool(name string) {
 	m.addresses.DeletePartialMatch(prometheus.Labels{"pool": name})
+	m.allocations.DeletePartialMatch(prometheus.Labels{"pool": name})
 	m.dropConfig("IPAddressPool", name)
 }

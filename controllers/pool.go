@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/allocation"
 	"fairlead.io/fairlead/ipam"
 )
 
@@ -53,7 +54,7 @@ func (r *poolReconciler) Reconcile(ctx context.Context, req reconcile.Request) (
 		return reconcile.Result{}, nil
 	}
 
-	spec := PoolOf(&pool)
+	spec, invalid := allocation.Pool(&pool)
 	var status ipam.PoolStatus
 	var inUse bool
 	var err error
@@ -65,7 +66,7 @@ func (r *poolReconciler) Reconcile(ctx context.Context, req reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("take over IPAddressPool %s: %w", pool.Name, err)
 	}
-	ready := readyOf(&spec, status)
+	ready := readyOf(&spec, invalid, status)
 	r.metrics.setPool(pool.Name, status, ready.Status == metav1.ConditionTrue)
 
 	want := statusOf(&pool, status, ready)
@@ -128,8 +129,8 @@ func ignoreStale(err error, what string) (reconcile.Result, error) {
 	return reconcile.Result{}, fmt.Errorf("%s: %w", what, err)
 }
 
-// readyOf says in a condition what the pool does.
-func readyOf(spec *ipam.Pool, s ipam.PoolStatus) metav1.Condition {
+// readyOf says in a condition what the pool does; invalid is the reason if it cannot be used at all.
+func readyOf(spec *ipam.Pool, invalid string, s ipam.PoolStatus) metav1.Condition {
 	c := metav1.Condition{Type: v1beta1.ConditionReady, Status: metav1.ConditionFalse}
 	empty := func(c ipam.Counts) bool { return c.Available == 0 && c.Assigned == c.Outside }
 	none := empty(s.IPv4) && empty(s.IPv6)
@@ -137,8 +138,8 @@ func readyOf(spec *ipam.Pool, s ipam.PoolStatus) metav1.Condition {
 	case spec.Deleting:
 		c.Reason = v1beta1.ReasonDeleting
 		c.Message = "the pool is being deleted: it gives out nothing, and goes when its last address is released"
-	case spec.Invalid != "":
-		c.Reason, c.Message = v1beta1.ReasonInvalidAddresses, spec.Invalid
+	case invalid != "":
+		c.Reason, c.Message = invalid, cut(spec.Invalid)
 	case spec.Disabled:
 		c.Reason, c.Message = v1beta1.ReasonDisabled, "spec.disabled is true: no new allocations"
 	case len(s.Overlaps) > 0:

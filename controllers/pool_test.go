@@ -24,7 +24,7 @@ func TestUnreadablePool(t *testing.T) {
 	create(t, bad)
 	create(t, newPool("web", "192.168.100.240", "fd00:100::1"))
 	run(t)
-	p := poolReady(t, "a-bad", v1beta1.ReasonInvalidAddresses)
+	p := poolReady(t, "a-bad", v1beta1.ReasonInvalidSelector)
 	c := meta.FindStatusCondition(p.Status.Conditions, v1beta1.ConditionReady)
 	if want := `spec.serviceAllocation.namespaceSelectors[0]: "Sometimes" is not a valid label selector operator`; !strings.Contains(c.Message, want) || c.Status != "False" {
 		t.Errorf("condition %+v, want %q", c, want)

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/allocation"
 	"fairlead.io/fairlead/internal/service"
 	"fairlead.io/fairlead/ipam"
 )
@@ -27,8 +29,10 @@ const (
 	eventAssigned = "AddressAssigned"
 	eventReleased = "AddressReleased"
 	eventConflict = "AddressConflict"
-	actionAssign  = "AssignAddress"
-	actionRelease = "ReleaseAddress"
+	// eventOverwritten: another program writes the addresses in the Service's status again and again.
+	eventOverwritten = "StatusOverwritten"
+	actionAssign     = "AssignAddress"
+	actionRelease    = "ReleaseAddress"
 )
 
 // serviceReconciler gives one Service what the Book decides for it.
@@ -72,15 +76,27 @@ func (r *serviceReconciler) Reconcile(ctx context.Context, req reconcile.Request
 	} else if older {
 		return reconcile.Result{}, nil // the cache will bring what is known already, and an event with it
 	}
-	if !r.class.Ours(&svc) {
+	_, served := r.book.has(k)
+	switch {
+	case !r.class.Ours(&svc) && (served || allocation.Marked(&svc)):
 		return r.letGo(ctx, &svc)
+	case !r.class.Ours(&svc):
+		it := allocation.Foreign(&svc)
+		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
+			it.Addresses = nil
+		}
+		r.book.foreign(it)
+		return reconcile.Result{}, nil
+	case !svc.DeletionTimestamp.IsZero():
+		r.book.stopWaiting(k) // it keeps what it has until it is gone
+		return reconcile.Result{}, nil
 	}
 	return r.serve(ctx, &svc)
 }
 
 // gone releases what a Service had, once the API server itself says that it is gone.
 func (r *serviceReconciler) gone(ctx context.Context, req reconcile.Request, k ipam.Key) (reconcile.Result, error) {
-	if !r.book.has(k) {
+	if has, _ := r.book.has(k); !has {
 		r.book.released(k, "")
 		return reconcile.Result{}, nil
 	}
@@ -102,24 +118,26 @@ func (r *serviceReconciler) gone(ctx context.Context, req reconcile.Request, k i
 }
 
 func (r *serviceReconciler) serve(ctx context.Context, svc *corev1.Service) (reconcile.Result, error) {
-	k := keyOf(svc)
-	labels, err := r.namespaceLabels(ctx, svc.Namespace)
-	if err != nil {
-		return reconcile.Result{}, err
+	k := allocation.Key(svc)
+	times, wait, isNew := r.book.overwritten(svc, time.Now())
+	if isNew && times == overwriteTolerated+1 {
+		r.warnOverwritten(ctx, svc, r.book.held(k))
 	}
-	it := ImportedOf(svc, labels)
-	d, conflicts := r.book.assign(it)
+	if wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
+	d, conflicts := r.book.assign(allocation.Imported(svc))
 	for _, c := range conflicts {
 		r.warnConflict(svc, c)
 	}
 
 	condition := metav1.Condition{
-		Type: v1beta1.ConditionAddressAssigned, Status: metav1.ConditionFalse, Reason: string(d.Reason), Message: cut(d.Message),
+		Type: v1beta1.ConditionAddressAssigned, Status: metav1.ConditionFalse, Reason: string(d.Reason), Message: cut(d.Message()),
 	}
 	if d.Satisfied {
 		condition.Status = metav1.ConditionTrue
 	}
-	change := statusChange{addresses: addressesOf(d.Addresses), conditions: []metav1.Condition{condition}}
+	change := statusChange{addresses: addressesOf(d.Addresses), conditions: []metav1.Condition{condition}, pools: poolsText(d.Addresses)}
 	if len(d.Addresses) == 0 {
 		change.drop = []string{v1beta1.ConditionAnnounced}
 		// Host names are another implementation's: they are left until there is an address to put in their place.
@@ -133,21 +151,18 @@ func (r *serviceReconciler) serve(ctx context.Context, svc *corev1.Service) (rec
 		change.conditions = append(change.conditions, announced)
 	}
 	before := meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAddressAssigned)
-	version, err := r.write(ctx, svc, change, poolsText(d.Addresses))
+	version, err := r.write(ctx, svc, &change)
 	if err != nil {
 		return r.failed(k, err)
 	}
-	r.book.written(k, version)
+	r.book.written(k, version, &change)
 	r.report(ctx, svc, d, before)
 	return reconcile.Result{}, nil
 }
 
 // letGo takes what is ours off a Service that is not, or not any more.
 func (r *serviceReconciler) letGo(ctx context.Context, svc *corev1.Service) (reconcile.Result, error) {
-	k := keyOf(svc)
-	if !r.book.has(k) && !marked(svc) {
-		return reconcile.Result{}, nil
-	}
+	k := allocation.Key(svc)
 	held := r.book.held(k)
 	change := statusChange{keepAddresses: true, drop: []string{v1beta1.ConditionAddressAssigned, v1beta1.ConditionAnnounced}}
 	if slices.ContainsFunc(service.Addresses(svc), func(a netip.Addr) bool {
@@ -155,7 +170,7 @@ func (r *serviceReconciler) letGo(ctx context.Context, svc *corev1.Service) (rec
 	}) {
 		change.keepAddresses = false
 	}
-	version, err := r.write(ctx, svc, change, "")
+	version, err := r.write(ctx, svc, &change)
 	if err != nil {
 		return r.failed(k, err)
 	}
@@ -179,21 +194,10 @@ func (r *serviceReconciler) failed(k ipam.Key, err error) (reconcile.Result, err
 	return reconcile.Result{}, err
 }
 
-func (r *serviceReconciler) namespaceLabels(ctx context.Context, name string) (map[string]string, error) {
-	var ns corev1.Namespace
-	if err := r.client.Get(ctx, client.ObjectKey{Name: name}, &ns); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, nil // the Service is newer than the cache of namespaces; its labels come as an event
-		}
-		return nil, fmt.Errorf("read Namespace %s: %w", name, err)
-	}
-	return ns.Labels, nil
-}
-
 // report what changed, once.
 func (r *serviceReconciler) report(ctx context.Context, svc *corev1.Service, d ipam.Decision, before *metav1.Condition) {
 	had := service.Addresses(svc)
-	var gained, lost []string
+	var gained, lost, whys []string
 	for _, x := range d.Addresses {
 		if !slices.Contains(had, x.Addr) {
 			gained = append(gained, x.Addr.String())
@@ -205,19 +209,24 @@ func (r *serviceReconciler) report(ctx context.Context, svc *corev1.Service, d i
 			lost = append(lost, a.String())
 		}
 	}
+	for _, l := range d.Lost {
+		if slices.Contains(had, l.Addr) {
+			whys = append(whys, ": "+l.Why)
+		}
+	}
 	logger := log.FromContext(ctx)
 	if len(lost) > 0 {
 		logger.Info("Released addresses", "addresses", strings.Join(lost, ", "))
-		r.recorder.Eventf(svc, nil, corev1.EventTypeNormal, eventReleased, actionRelease, "Released %s", strings.Join(lost, " and "))
+		r.recorder.Eventf(svc, nil, corev1.EventTypeNormal, eventReleased, actionRelease, "%s", cut("Released "+strings.Join(lost, " and ")+strings.Join(whys, "")))
 	}
 	if len(gained) > 0 {
 		logger.Info("Assigned addresses", "addresses", texts(d.Addresses), "pools", poolsText(d.Addresses))
-		r.recorder.Eventf(svc, nil, corev1.EventTypeNormal, eventAssigned, actionAssign, "%s", cut(d.Message))
+		r.recorder.Eventf(svc, nil, corev1.EventTypeNormal, eventAssigned, actionAssign, "%s", cut(d.Message()))
 	}
 	if !d.Satisfied && (before == nil || before.Reason != string(d.Reason)) {
-		logger.Info("Cannot assign what the Service asks for", "reason", d.Reason, "message", d.Message)
+		logger.Info("Cannot assign what the Service asks for", "reason", d.Reason, "message", d.Message())
 		r.metrics.allocations.WithLabelValues(r.requestedPool(svc), string(d.Reason)).Inc()
-		r.recorder.Eventf(svc, nil, corev1.EventTypeWarning, string(d.Reason), actionAssign, "%s", cut(d.Message))
+		r.recorder.Eventf(svc, nil, corev1.EventTypeWarning, string(d.Reason), actionAssign, "%s", cut(d.Message()))
 	}
 }
 
@@ -235,16 +244,34 @@ func (r *serviceReconciler) requestedPool(svc *corev1.Service) string {
 	return req.Pool
 }
 
+// warnOverwritten says once that two programs write the status of one Service.
+func (r *serviceReconciler) warnOverwritten(ctx context.Context, svc *corev1.Service, held []ipam.Assigned) {
+	shown := "nothing"
+	if in := svc.Status.LoadBalancer.Ingress; len(in) > 0 {
+		shown = cmp.Or(in[0].IP, in[0].Hostname)
+	}
+	log.FromContext(ctx).Info("Another program keeps writing the addresses of a Service; waiting longer each time before they are put right", "has", texts(held), "shown", shown)
+	r.recorder.Eventf(svc, nil, corev1.EventTypeWarning, eventOverwritten, actionAssign,
+		"The Service has %s, and another program keeps writing %s into its status: if two load balancers serve it, give it the spec.loadBalancerClass of one", texts(held), shown)
+}
+
 func (r *serviceReconciler) warnConflict(svc *corev1.Service, c ipam.Conflict) {
 	r.recorder.Eventf(svc, nil, corev1.EventTypeWarning, eventConflict, actionAssign,
 		"%s is also in the status of Service %s, which keeps it (%s)", c.Addr, c.Keeper, c.Why)
 }
 
-// marked reports whether the Service carries anything that only we write.
-func marked(svc *corev1.Service) bool {
-	_, annotated := svc.Annotations[v1beta1.AnnotationAllocatedFromPool]
-	return annotated || meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAddressAssigned) != nil ||
-		meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAnnounced) != nil
+// poolsText is the value of the annotation for the addresses; empty: none of them is in a pool.
+func poolsText(list []ipam.Assigned) string {
+	names := make([]string, len(list))
+	one := true
+	for i, x := range list {
+		names[i] = x.Pool
+		one = one && names[i] == names[0]
+	}
+	if one && len(names) > 0 {
+		return names[0]
+	}
+	return strings.Join(names, ",")
 }
 
 func addressesOf(list []ipam.Assigned) []netip.Addr {

@@ -69,11 +69,7 @@ func TestAssignAndRelease(t *testing.T) {
 
 	eventually(t, "there is one event for each transition", func() string {
 		var list eventsv1.EventList
-		c, err := client.New(env.Config, client.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.List(t.Context(), &list, client.InNamespace(ns)); err != nil {
+		if err := admin(t).List(t.Context(), &list, client.InNamespace(ns)); err != nil {
 			t.Fatal(err)
 		}
 		n := map[string]int{}
@@ -173,7 +169,7 @@ func TestBadRequests(t *testing.T) {
 		"disagree": {func(s *corev1.Service) {
 			s.Spec.LoadBalancerIP = "192.168.100.241"
 			annotated(v1beta1.AnnotationLoadBalancerIPs, "192.168.100.242")(s)
-		}, v1beta1.ReasonInvalidRequest, "use one of them"},
+		}, v1beta1.ReasonInvalidRequest, "remove one of them"},
 	} {
 		create(t, newService(ns, name, tc.change))
 		svc := pending(t, ns, name, tc.reason, tc.message)
@@ -236,12 +232,7 @@ func TestRestarts(t *testing.T) {
 			c.kill()
 		}
 		c = run(t)
-		eventually(t, "it has started", func() string {
-			if !strings.Contains(c.out.String(), "Took over what is assigned") {
-				return c.out.String()
-			}
-			return ""
-		})
+		leads(t, c)
 		create(t, newService(ns, fmt.Sprintf("late-%d", i)))
 		pending(t, ns, fmt.Sprintf("late-%d", i), v1beta1.ReasonPoolExhausted, "3 of 3 in use")
 		for name, was := range first {

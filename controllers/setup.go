@@ -27,7 +27,6 @@ import (
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/service"
-	"fairlead.io/fairlead/ipam"
 )
 
 // Options of the controllers.
@@ -170,8 +169,13 @@ func (b *Book) Synced() <-chan struct{} { return b.synced }
 
 func addServices(mgr manager.Manager, r *serviceReconciler) error {
 	namespaces := handler.Funcs{
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ queue) { r.namespaceChanged(e.ObjectNew) },
-		CreateFunc: func(_ context.Context, e event.CreateEvent, _ queue) { r.namespaceChanged(e.Object) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ queue) {
+			r.book.namespace(e.ObjectNew.GetName(), e.ObjectNew.GetLabels())
+		},
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ queue) {
+			r.book.namespace(e.Object.GetName(), e.Object.GetLabels())
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ queue) { r.book.namespace(e.Object.GetName(), nil) },
 	}
 	return builder.ControllerManagedBy(mgr). //nolint:wrapcheck // Setup wraps
 							Named("service").
@@ -180,10 +184,6 @@ func addServices(mgr manager.Manager, r *serviceReconciler) error {
 							WatchesRawSource(source.Func(r.book.connect(&r.book.services))).
 							WithOptions(controller.Options{MaxConcurrentReconciles: serviceWorkers}).
 							Complete(r)
-}
-
-func (r *serviceReconciler) namespaceChanged(o client.Object) {
-	r.book.with(func(a *ipam.Allocator) { a.NamespaceLabels(o.GetName(), o.GetLabels()) })
 }
 
 func addPools(mgr manager.Manager, r *poolReconciler) error {

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/allocation"
 	"fairlead.io/fairlead/internal/service"
 	"fairlead.io/fairlead/ipam"
 )
@@ -56,53 +57,31 @@ func (s *start) fill(ctx context.Context) error {
 	if err := s.reader.List(ctx, &services); err != nil {
 		return fmt.Errorf("list Services: %w", err)
 	}
-	labels := make(map[string]map[string]string, len(namespaces.Items))
-	for i := range namespaces.Items {
-		labels[namespaces.Items[i].Name] = namespaces.Items[i].Labels
-	}
-	specs := make([]ipam.Pool, len(pools.Items))
-	for i := range pools.Items {
-		specs[i] = PoolOf(&pools.Items[i])
-	}
-
-	var items []ipam.Imported
-	var reqs []ipam.Request
-	byKey := map[ipam.Key]*corev1.Service{}
-	for i := range services.Items {
-		svc := &services.Items[i]
-		ours := s.class.Ours(svc)
-		if !ours && !marked(svc) {
-			continue
-		}
-		it := ImportedOf(svc, labels[svc.Namespace])
-		byKey[it.Service] = svc
-		items = append(items, it)
-		if ours {
-			reqs = append(reqs, it.Request)
-		}
-	}
-	var conflicts []ipam.Conflict
+	cluster := allocation.Cluster{Pools: pools.Items, Namespaces: namespaces.Items, Services: services.Items}
+	var loaded allocation.Loaded
 	var err error
 	s.book.with(func(a *ipam.Allocator) {
-		if err = a.SetPools(specs); err != nil {
+		if loaded, err = cluster.Load(a, s.class); err != nil {
 			return
 		}
-		conflicts = a.Import(items)
-		a.AssignAll(reqs)
-		for k, svc := range byKey {
+		a.AssignAll(loaded.Requests)
+		for k, svc := range loaded.Services {
 			s.book.known[k] = known{resourceVersion: svc.ResourceVersion}
 			if s.book.services != nil {
 				s.book.services.Add(requestOf(k))
 			}
 		}
+		for _, k := range loaded.Foreign {
+			s.book.known[k] = known{foreign: true}
+		}
 	})
 	if err != nil {
-		return fmt.Errorf("read IPAddressPools: %w", err)
+		return err //nolint:wrapcheck // it says what failed
 	}
-	for _, c := range conflicts {
-		s.warn(byKey[c.Service], c)
+	for _, c := range loaded.Conflicts {
+		s.warn(loaded.Services[c.Service], c)
 	}
-	s.log.Info("Took over what is assigned", "pools", len(specs), "services", len(items), "conflicts", len(conflicts))
+	s.log.Info("Took over what is assigned", "pools", len(cluster.Pools), "services", len(loaded.Services), "conflicts", len(loaded.Conflicts))
 	close(s.book.synced)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/allocation"
 )
 
 // statusChange is what a Service's status is to show of ours. Conditions of others are not touched.
@@ -22,37 +23,20 @@ type statusChange struct {
 	keepAddresses bool // leave the addresses as they are
 	conditions    []metav1.Condition
 	drop          []string // types of conditions that are to go
+	pools         string   // value of the annotation that names the pools; empty: it is to go
 }
 
 // write makes status and annotation show what they should, with no request where they do already, and returns the resulting
-// resourceVersion. The status is written first: it is the truth, and the annotation only informs; a crash between the two
-// leaves an annotation that the next start corrects.
-func (r *serviceReconciler) write(ctx context.Context, svc *corev1.Service, c statusChange, pools string) (string, error) {
-	k := keyOf(svc)
-	version := svc.ResourceVersion
+// resourceVersion. It is one request: the status subresource of a Service takes changes of metadata as well, which spares the right to
+// write anything else of a Service.
+func (r *serviceReconciler) write(ctx context.Context, svc *corev1.Service, c *statusChange) (string, error) {
 	patch := c.patch(svc)
-	if patch != nil {
-		answer := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: svc.Namespace, Name: svc.Name}}
-		if err := patchStatus(ctx, r.client, answer, patch); err != nil {
-			return "", fmt.Errorf("write the status of Service %s: %w", k, err)
-		}
-		version = answer.ResourceVersion
-	}
-	if svc.Annotations[v1beta1.AnnotationAllocatedFromPool] == pools {
-		return version, nil
-	}
-	var value any // nil removes it
-	if pools != "" {
-		value = pools
-	}
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid": svc.UID, "annotations": map[string]any{v1beta1.AnnotationAllocatedFromPool: value}}})
-	if err != nil {
-		return "", fmt.Errorf("write the annotation of Service %s: %w", k, err)
+	if patch == nil {
+		return svc.ResourceVersion, nil
 	}
 	answer := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: svc.Namespace, Name: svc.Name}}
-	if err := r.client.Patch(ctx, answer, client.RawPatch(types.MergePatchType, body)); err != nil {
-		return "", fmt.Errorf("write the annotation of Service %s: %w", k, err)
+	if err := patchStatus(ctx, r.client, answer, patch); err != nil {
+		return "", fmt.Errorf("write the status of Service %s: %w", allocation.Key(svc), err)
 	}
 	return answer.ResourceVersion, nil
 }
@@ -80,13 +64,21 @@ func (c *statusChange) patch(svc *corev1.Service) map[string]any {
 	if conditions := conditionPatch(svc, c.conditions, c.drop); len(conditions) > 0 {
 		status["conditions"] = conditions
 	}
-	if len(status) == 0 {
+	metadata := map[string]any{"uid": svc.UID, "resourceVersion": svc.ResourceVersion}
+	body := map[string]any{"metadata": metadata}
+	if len(status) > 0 {
+		body["status"] = status
+	}
+	if svc.Annotations[v1beta1.AnnotationAllocatedFromPool] != c.pools {
+		var value any // nil removes it
+		if c.pools != "" {
+			value = c.pools
+		}
+		metadata["annotations"] = map[string]any{v1beta1.AnnotationAllocatedFromPool: value}
+	} else if len(status) == 0 {
 		return nil
 	}
-	return map[string]any{
-		"metadata": map[string]any{"uid": svc.UID, "resourceVersion": svc.ResourceVersion},
-		"status":   status,
-	}
+	return body
 }
 
 func conditionPatch(svc *corev1.Service, want []metav1.Condition, drop []string) []any {

@@ -25,6 +25,9 @@ type Allocator struct {
 	// shared lists the addresses that are held under a sharing key.
 	shared map[string][]netip.Addr
 
+	// namespaces' labels, where they have any.
+	namespaces map[string]map[string]string
+
 	waiting waiting
 	woken   map[Key]struct{}
 	changed map[string]struct{} // pools whose counts may have changed
@@ -71,9 +74,12 @@ func NewAllocator() *Allocator {
 		holders:  map[netip.Addr]*allocation{},
 		sharers:  map[netip.Addr][]*allocation{},
 		shared:   map[string][]netip.Addr{},
-		waiting:  newWaiting(),
-		woken:    map[Key]struct{}{},
-		changed:  map[string]struct{}{},
+
+		namespaces: map[string]map[string]string{},
+
+		waiting: newWaiting(),
+		woken:   map[Key]struct{}{},
+		changed: map[string]struct{}{},
 	}
 }
 
@@ -452,4 +458,16 @@ func (a *Allocator) Services() []Key {
 		list = append(list, k)
 	}
 	return list
+}
+
+// DecideAmong decides for one Service of many that are assigned at once, as AssignAll would: those that come before it are assigned. False:
+// it is not among them.
+func (a *Allocator) DecideAmong(reqs []Request, service Key) (Decision, bool) {
+	i := slices.IndexFunc(reqs, func(r Request) bool { return r.Service == service })
+	if i < 0 {
+		return Decision{}, false
+	}
+	req := reqs[i]
+	a.AssignAll(slices.DeleteFunc(slices.Clone(reqs), func(r Request) bool { return requestOrder(&r, &req) >= 0 }))
+	return a.Decide(req), true
 }

@@ -27,7 +27,7 @@ func BenchmarkFill(b *testing.B) {
 				a := allocator(b, pool(b, "web", 0, cidr))
 				for i := range reqs {
 					if d := a.Assign(reqs[i]); !d.Satisfied {
-						b.Fatal(d.Message)
+						b.Fatal(d.Message())
 					}
 				}
 			}

@@ -17,7 +17,7 @@ func (a *Allocator) Decide(req Request) Decision {
 	var d Decision
 	if len(req.Families) == 0 {
 		d.Complete = true
-		d.Reason, d.Message = ReasonNoClusterIP, "the Service has no cluster IP, so that no node would forward to it: it is given no address"
+		d.Reason, d.missing = ReasonNoClusterIP, "the Service has no cluster IP, so that no node would forward to it: it is given no address"
 		return d
 	}
 	invalid := req.Invalid
@@ -27,7 +27,8 @@ func (a *Allocator) Decide(req Request) Decision {
 		}
 	}
 
-	results := make([]familyResult, len(req.Families))
+	var few [families]familyResult
+	results := append(few[:0], make([]familyResult, len(req.Families))...)
 	for i, f := range req.Families {
 		if invalid != "" {
 			results[i] = a.keepOnly(&req, f, &d)
@@ -37,8 +38,11 @@ func (a *Allocator) Decide(req Request) Decision {
 	}
 	if invalid != "" {
 		d.Complete = true // only the Service's owner can help, and that is an event of its own
-		d.Reason, d.Message = ReasonInvalidRequest, invalid
 		conclude(&d, results)
+		d.Reason, d.missing = ReasonInvalidRequest, invalid
+		if len(d.Addresses) > 0 {
+			d.missing += "; the Service keeps " + addressTexts(d.Addresses) + " until then"
+		}
 		return d
 	}
 	if req.Policy == Require {
@@ -77,6 +81,7 @@ func (a *Allocator) holdOf(req *Request, f Family, d *Decision) (held Assigned, 
 		if keeper, why := a.blocks(h.addr, req.Service, req.Sharing, true); why != "" {
 			d.waits = append(d.waits, waitKey{addr: h.addr})
 			lost = fmt.Sprintf("it can no longer share %s with Service %s: %s", h.addr, keeper, why)
+			d.Lost = append(d.Lost, Lost{h.addr, lost})
 			continue
 		}
 		// What is being left is still in the Service's status: staying there after all beats moving, unless it has moved already.
@@ -106,8 +111,7 @@ func (a *Allocator) decideFamily(req *Request, f Family, d *Decision) familyResu
 	want, asked := req.wanted(f)
 	if held.Addr.IsValid() && (!asked || held.Addr == want) && (req.Pool == "" || req.Pool == held.Pool) {
 		r.addr, r.kept = held, true
-		d.Considered = append(d.Considered, Considered{Pool: held.Pool, Family: f, Used: true, Reason: ReasonAssigned,
-			Message: fmt.Sprintf("the Service has %s already", held.Addr)})
+		d.Considered = append(d.Considered, used(held, f, howHeld, ""))
 		return r
 	}
 	if asked {
@@ -141,11 +145,11 @@ func (a *Allocator) checkWanted(req *Request, want netip.Addr, d *Decision) (Rea
 	if p := a.claimant(want); p != nil {
 		pool = p.Name
 	}
-	c := Considered{Pool: pool, Family: f, Used: message == "", Reason: reason, Message: message}
-	if c.Used {
-		c.Reason, c.Message = ReasonAssigned, fmt.Sprintf("it has %s, which the Service asks for", want)
+	if message == "" {
+		d.Considered = append(d.Considered, used(Assigned{want, pool}, f, howAsked, ""))
+	} else {
+		d.Considered = append(d.Considered, Considered{Pool: pool, Family: f, Reason: reason, text: message})
 	}
-	d.Considered = append(d.Considered, c)
 	return reason, message
 }
 
@@ -169,7 +173,7 @@ func (a *Allocator) whyNot(req *Request, want netip.Addr, d *Decision) (Reason, 
 	if reason, why := p.stopped(); why != "" {
 		return reason, fmt.Sprintf("%s cannot be given: %s", want, why)
 	}
-	if why := p.closedTo(req); why != "" {
+	if why := p.closedTo(req, a.namespaces[req.Service.Namespace()]); why != "" {
 		return ReasonPoolNotAllowed, fmt.Sprintf("%s cannot be given: %s", want, why)
 	}
 	if p.AvoidBuggyIPs && buggy(want) {
@@ -207,43 +211,46 @@ func (a *Allocator) choose(req *Request, f Family, d *Decision) (Assigned, Reaso
 		}
 		candidates = []*poolState{p}
 	}
+	labels := a.namespaces[req.Service.Namespace()]
 	first := len(d.Considered)
-	open := make([]*poolState, 0, len(candidates))
+	d.Considered = slices.Grow(d.Considered, len(candidates))
+	var few [4]*poolState
+	open := few[:0]
 	for _, p := range candidates {
-		reason, why := p.stopped()
-		if why == "" {
-			reason, why = ReasonPoolNotAllowed, p.closedTo(req)
+		c := Considered{Pool: p.Name, Family: f}
+		if c.Reason, c.text = p.refuses(req, labels); c.text == "" {
+			open = append(open, p)
 		}
-		if why == "" && req.Pool == "" && !p.AutoAssign {
-			why = fmt.Sprintf("pool %s is only for Services that ask for it (spec.autoAssign is false)", p.Name)
-		}
-		if why != "" {
-			d.Considered = append(d.Considered, Considered{Pool: p.Name, Family: f, Reason: reason, Message: why})
-			continue
-		}
-		open = append(open, p)
+		d.Considered = append(d.Considered, c)
+	}
+	considered := d.Considered[first:]
+	// The first that is open and was not looked at.
+	next := func() *Considered {
+		return &considered[slices.IndexFunc(considered, func(c Considered) bool { return c.Reason == "" })]
+	}
+	found := func(x Assigned, c Considered) (Assigned, Reason, string) {
+		considered[slices.IndexFunc(considered, func(o Considered) bool { return o.Pool == x.Pool })] = c
+		d.Considered = d.Considered[:first+len(slices.DeleteFunc(considered, func(c Considered) bool { return c.Reason == "" }))]
+		return x, "", ""
 	}
 	if x, ok := a.sharedAddress(req, f, open); ok {
-		d.Considered = append(d.Considered, Considered{Pool: x.Pool, Family: f, Used: true, Reason: ReasonAssigned,
-			Message: fmt.Sprintf("%s is shared under the key %q", x.Addr, req.Sharing.Key)})
-		return x, "", ""
+		return found(x, used(x, f, howShared, req.Sharing.Key))
 	}
 	had := false
 	for _, p := range open {
-		addr, ok := p.lowest(f)
-		if ok {
-			d.Considered = append(d.Considered, Considered{Pool: p.Name, Family: f, Used: true, Reason: ReasonAssigned,
-				Message: fmt.Sprintf("%s is its lowest free %s address", addr, f)})
-			return Assigned{addr, p.Name}, "", ""
+		if addr, ok := p.lowest(f); ok {
+			x := Assigned{addr, p.Name}
+			return found(x, used(x, f, howLowest, ""))
 		}
 		had = had || p.total[f] != (count{})
-		d.Considered = append(d.Considered, Considered{Pool: p.Name, Family: f, Reason: ReasonPoolExhausted, Message: p.exhausted(f)})
+		c := next()
+		c.Reason, c.text = ReasonPoolExhausted, p.exhausted(f)
 		d.waits = append(d.waits, waitKey{pool: p.Name, family: f})
 	}
 	if req.Sharing != nil {
 		d.waits = append(d.waits, waitKey{share: req.Sharing.Key})
 	}
-	return Assigned{}, reasonFor(d.Considered[first:], req, had, len(open)), noneOf(d.Considered[first:], req, f, len(open))
+	return Assigned{}, reasonFor(considered, req, had, len(open)), noneOf(considered, req, f, len(open))
 }
 
 // sharedAddress finds the lowest address that Services with the same key have and that this one can join, in the order of the pools.
@@ -287,7 +294,7 @@ func noneOf(considered []Considered, req *Request, f Family, open int) string {
 	}
 	whys := make([]string, len(considered))
 	for i, c := range considered {
-		whys[i] = c.Message
+		whys[i] = c.text
 	}
 	switch {
 	case len(whys) == 1:
@@ -349,18 +356,14 @@ func explain(d *Decision, req *Request, results []familyResult) {
 			soft = false
 		}
 	}
+	d.missing = strings.Join(unmet, "; ")
 	switch {
 	case len(unmet) == 0 && d.Reason == "":
 		d.Satisfied, d.Complete, d.Reason = true, true, ReasonAssigned
-		d.Message = assignedText(results)
 	case has && soft && req.Policy == Prefer && len(req.Families) > 1:
 		d.Satisfied, d.Reason = true, ReasonAssignedPartially
-		d.Message = assignedText(results) + "; " + strings.Join(unmet, "; ")
-	default:
-		d.Message = strings.Join(unmet, "; ")
-		if req.Policy == Require && len(req.Families) > 1 && len(unmet) < len(results) {
-			d.Message += "; the Service requires both families (spec.ipFamilyPolicy RequireDualStack)"
-		}
+	case req.Policy == Require && len(req.Families) > 1 && len(unmet) < len(results):
+		d.missing += "; the Service requires both families (spec.ipFamilyPolicy RequireDualStack)"
 	}
 }
 
@@ -371,20 +374,15 @@ func conclude(d *Decision, results []familyResult) {
 			d.Addresses = append(d.Addresses, r.addr)
 		}
 	}
-	if d.Reason == ReasonInvalidRequest && len(d.Addresses) > 0 {
-		d.Message += "; the Service keeps " + addressTexts(d.Addresses) + " until then"
-	}
 }
 
-func assignedText(results []familyResult) string {
-	var texts []string
-	for _, r := range results {
-		switch {
-		case !r.addr.Addr.IsValid():
-		case r.addr.Pool == "":
-			texts = append(texts, fmt.Sprintf("%s, which is in no pool,", r.addr.Addr))
-		default:
-			texts = append(texts, fmt.Sprintf("%s from pool %s", r.addr.Addr, r.addr.Pool))
+func assignedText(list []Assigned) string {
+	texts := make([]string, len(list))
+	for i, x := range list {
+		if x.Pool == "" {
+			texts[i] = fmt.Sprintf("%s, which is in no pool,", x.Addr)
+		} else {
+			texts[i] = fmt.Sprintf("%s from pool %s", x.Addr, x.Pool)
 		}
 	}
 	verb := " is assigned"

@@ -51,7 +51,7 @@ func TestAssign(t *testing.T) {
 		{"other namespaces, by address", []Pool{limited(web, Limits{Namespaces: []string{"pay"}})}, []Request{request("a", 0, asking("192.0.2.10"))}, "",
 			ReasonPoolNotAllowed, "192.0.2.10 cannot be given: pool web is limited to namespaces pay"},
 		{"by namespace labels", []Pool{limited(web, Limits{Namespaces: []string{"pay"}, NamespaceSelectors: []Selector{labelSelector{"team", "x"}}})},
-			[]Request{request("a", 0, func(r *Request) { r.NamespaceLabels = map[string]string{"team": "x"} })}, "192.0.2.10", ReasonAssigned, ""},
+			[]Request{request("a", 0, func(r *Request) { r.Service = "team-x/a" })}, "192.0.2.10", ReasonAssigned, ""},
 		{"namespace and Service labels", []Pool{limited(web, Limits{Namespaces: []string{"shop"}, ServiceSelectors: []Selector{labelSelector{"tier", "front"}}})},
 			[]Request{request("a", 0)}, "", ReasonNoPool, "pool web is limited to Services with labels tier=front"},
 
@@ -121,13 +121,14 @@ func TestAssign(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := allocator(t, tc.pools...)
+			a.SetNamespace("team-x", map[string]string{"team": "x"})
 			var d Decision
 			for i, r := range tc.requests {
 				if i == len(tc.requests)-1 {
 					d = a.Decide(r)
 					d2 := a.Assign(r)
-					if text(d.Addresses) != text(d2.Addresses) || d.Message != d2.Message {
-						t.Errorf("Decide says %s (%s), Assign %s (%s)", text(d.Addresses), d.Message, text(d2.Addresses), d2.Message)
+					if text(d.Addresses) != text(d2.Addresses) || d.Message() != d2.Message() {
+						t.Errorf("Decide says %s (%s), Assign %s (%s)", text(d.Addresses), d.Message(), text(d2.Addresses), d2.Message())
 					}
 					d = d2
 				} else {
@@ -137,10 +138,10 @@ func TestAssign(t *testing.T) {
 				check(t, a)
 			}
 			if got := text(d.Addresses); got != tc.want {
-				t.Errorf("addresses %q, want %q (%s: %s)", got, tc.want, d.Reason, d.Message)
+				t.Errorf("addresses %q, want %q (%s: %s)", got, tc.want, d.Reason, d.Message())
 			}
-			if d.Reason != tc.reason || !strings.Contains(d.Message, tc.message) {
-				t.Errorf("%s: %q, want %s: %q", d.Reason, d.Message, tc.reason, tc.message)
+			if d.Reason != tc.reason || !strings.Contains(d.Message(), tc.message) {
+				t.Errorf("%s: %q, want %s: %q", d.Reason, d.Message(), tc.reason, tc.message)
 			}
 			if d.Satisfied != (d.Reason == ReasonAssigned || d.Reason == ReasonAssignedPartially) {
 				t.Errorf("Satisfied is %v with reason %s", d.Satisfied, d.Reason)
@@ -153,6 +154,40 @@ func TestAssign(t *testing.T) {
 	}
 }
 
+// An address that another implementation gave to a Service is given to nobody, until that Service is without it.
+func TestForeign(t *testing.T) {
+	a := allocator(t, pool(t, "web", 0, "192.0.2.10-192.0.2.11"))
+	theirs := Request{Service: "shop/theirs", Created: start, Sharing: &Sharing{Foreign: true}}
+	if c := a.Import([]Imported{{Request: theirs, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.10")}}}); len(c) > 0 {
+		t.Fatal(c)
+	}
+	check(t, a)
+	if d := a.Assign(request("a", 1, sharing("", "", 80))); text(d.Addresses) != "192.0.2.11" {
+		t.Errorf("a is given %q: %s", text(d.Addresses), d.Message())
+	}
+	d := a.Assign(request("b", 2, asking("192.0.2.10")))
+	if want := "192.0.2.10 belongs to Service shop/theirs and cannot be shared with it: it is served by another implementation"; d.Message() != want {
+		t.Errorf("%q, want %q", d.Message(), want)
+	}
+	a.Release("shop/theirs")
+	if got := text(a.Held("shop/b")); got != "192.0.2.10" {
+		t.Errorf("b has %q", got)
+	}
+	check(t, a)
+}
+
+// A Service whose edit makes it leave an address that it shares is told which and why, also when it gets another one at once.
+func TestLost(t *testing.T) {
+	a := allocator(t, pool(t, "web", 0, "192.0.2.10-192.0.2.11"))
+	a.Assign(request("a", 0, sharing("k", "", 80)))
+	a.Assign(request("b", 1, sharing("k", "", 443)))
+	d := a.Assign(request("b", 1, sharing("k", "", 80)))
+	if len(d.Lost) != 1 || d.Lost[0].Addr.String() != "192.0.2.10" ||
+		d.Lost[0].Why != "it can no longer share 192.0.2.10 with Service shop/a: both have port TCP 80" || text(d.Addresses) != "192.0.2.11" {
+		t.Errorf("%+v", d)
+	}
+}
+
 func TestConsidered(t *testing.T) {
 	off := pool(t, "off", 0, "203.0.113.1")
 	off.Disabled = true
@@ -160,9 +195,9 @@ func TestConsidered(t *testing.T) {
 	a.Assign(request("a", 0))
 	var got []string
 	for _, c := range a.Decide(request("b", 1)).Considered {
-		got = append(got, c.Pool+": "+c.Message)
+		got = append(got, c.Pool+": "+c.Message())
 	}
-	want := "off: pool off is disabled\nfull: pool full has no free IPv4 address: 1 of 1 in use\nweb: 192.0.2.2 is its lowest free IPv4 address"
+	want := "full: pool full has no free IPv4 address: 1 of 1 in use\noff: pool off is disabled\nweb: 192.0.2.2 is its lowest free IPv4 address"
 	if strings.Join(got, "\n") != want {
 		t.Errorf("considered:\n%s\nwant:\n%s", strings.Join(got, "\n"), want)
 	}
@@ -215,7 +250,7 @@ func TestBackBeforeConfirm(t *testing.T) {
 	a := allocator(t, pool(t, "old", 0, "192.0.2.10"), pool(t, "new", 1, "192.0.2.20"))
 	for _, step := range []struct{ pool, want string }{{"old", "192.0.2.10"}, {"new", "192.0.2.20"}, {"old", "192.0.2.10"}} {
 		if d := a.Assign(request("a", 0, from(step.pool))); text(d.Addresses) != step.want || !d.Satisfied {
-			t.Fatalf("asking for pool %s it has %q, want %s: %s", step.pool, text(d.Addresses), step.want, d.Message)
+			t.Fatalf("asking for pool %s it has %q, want %s: %s", step.pool, text(d.Addresses), step.want, d.Message())
 		}
 	}
 	a.Confirm("shop/a")

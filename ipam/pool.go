@@ -100,14 +100,14 @@ func choiceOrder(a, b *poolState) int {
 	return strings.Compare(a.Name, b.Name)
 }
 
-// closedTo says why a Service may not have an address of the pool, in a sentence; empty: it may.
-func (p *poolState) closedTo(req *Request) string {
+// closedTo says why a Service, whose namespace has these labels, may not have an address of the pool, in a sentence; empty: it may.
+func (p *poolState) closedTo(req *Request, namespaceLabels map[string]string) string {
 	if p.Limits == nil {
 		return ""
 	}
 	l := p.Limits
 	if len(l.Namespaces)+len(l.NamespaceSelectors) > 0 &&
-		!slices.Contains(l.Namespaces, req.Service.Namespace()) && !anyMatches(l.NamespaceSelectors, req.NamespaceLabels) {
+		!slices.Contains(l.Namespaces, req.Service.Namespace()) && !anyMatches(l.NamespaceSelectors, namespaceLabels) {
 		var limits []string
 		if len(l.Namespaces) > 0 {
 			limits = append(limits, "namespaces "+cutList(l.Namespaces, ", "))
@@ -121,6 +121,20 @@ func (p *poolState) closedTo(req *Request) string {
 		return fmt.Sprintf("pool %s is limited to Services with labels %s", p.Name, selectorTexts(l.ServiceSelectors))
 	}
 	return ""
+}
+
+// refuses says why the pool is not among those that a Service is given an address from; empty: it is.
+func (p *poolState) refuses(req *Request, namespaceLabels map[string]string) (Reason, string) {
+	if reason, why := p.stopped(); why != "" {
+		return reason, why
+	}
+	if why := p.closedTo(req, namespaceLabels); why != "" {
+		return ReasonPoolNotAllowed, why
+	}
+	if req.Pool == "" && !p.AutoAssign {
+		return ReasonPoolNotAllowed, fmt.Sprintf("pool %s is only for Services that ask for it (spec.autoAssign is false)", p.Name)
+	}
+	return "", ""
 }
 
 func anyMatches(selectors []Selector, labels map[string]string) bool {

@@ -93,7 +93,7 @@ func check(t *testing.T, a *Allocator) {
 			}
 		}
 		if d := a.Decide(w.req); text(d.Addresses) != text(held) {
-			t.Fatalf("%s waits with %q for %v (%s) and could have %q: %s; %+v", key, text(held), w.keys, w.decision.Message, text(d.Addresses), d.Message, w.req)
+			t.Fatalf("%s waits with %q for %v (%s) and could have %q: %s; %+v", key, text(held), w.keys, w.decision.Message(), text(d.Addresses), d.Message(), w.req)
 		}
 	}
 	if len(a.waiting.events) != 0 {
@@ -206,7 +206,7 @@ func (w *world) step() string {
 		return "confirm " + string(key)
 	case 4:
 		labels := map[string]string{"team": w.pick("x", "y")}
-		w.a.NamespaceLabels(key.Namespace(), labels)
+		w.a.SetNamespace(key.Namespace(), labels)
 		return fmt.Sprintf("label %s %v", key.Namespace(), labels)
 	}
 	if _, ok := w.reqs[key]; !ok || w.r.IntN(3) == 0 {
@@ -235,6 +235,44 @@ func TestAnyHistory(t *testing.T) {
 			check(t, w.a)
 		}
 		w.restart()
+	}
+}
+
+// Whatever order events come in, those who wait are served in their own order: so the outcome is that of assigning all at once.
+func TestOrderOfEvents(t *testing.T) {
+	for seed := range uint64(300) {
+		w := &world{t: t, r: rand.New(rand.NewPCG(seed, 2))}
+		var pools []Pool
+		for i := range 3 {
+			pools = append(pools, w.randomPool(fmt.Sprintf("p%d", i)))
+		}
+		var reqs []Request
+		for i := range 14 {
+			reqs = append(reqs, w.randomRequest(Key(fmt.Sprintf("%s/%d", w.pick("a", "b"), i)), w.r.IntN(20)))
+		}
+		labels := map[string]string{"team": "x"}
+		atOnce := allocator(t, pools...)
+		atOnce.SetNamespace("a", labels)
+		atOnce.AssignAll(slices.Clone(reqs))
+		check(t, atOnce)
+
+		// Everybody waits already when the pools come, and they come as one change.
+		w.r.Shuffle(len(reqs), func(i, j int) { reqs[i], reqs[j] = reqs[j], reqs[i] })
+		w.r.Shuffle(len(pools), func(i, j int) { pools[i], pools[j] = pools[j], pools[i] })
+		waiting := allocator(t)
+		for _, r := range reqs {
+			waiting.Assign(r)
+		}
+		waiting.SetNamespace("a", labels)
+		if err := waiting.SetPools(pools); err != nil {
+			t.Fatal(err)
+		}
+		check(t, waiting)
+		for _, r := range reqs {
+			if x, y := text(atOnce.Held(r.Service)), text(waiting.Held(r.Service)); x != y {
+				t.Fatalf("seed %d: assigned at once, %s has %q, having waited %q: %+v", seed, r.Service, x, y, r)
+			}
+		}
 	}
 }
 
@@ -303,6 +341,9 @@ func (w *world) restart() {
 		}
 		items, reqs = append(items, it), append(reqs, r)
 	}
+	for name, labels := range w.a.namespaces {
+		next.SetNamespace(name, labels)
+	}
 	if c := next.Import(items); len(c) != 0 {
 		w.t.Fatalf("conflicts after a restart: %v", c)
 	}
@@ -311,7 +352,7 @@ func (w *world) restart() {
 	for key := range w.reqs {
 		if was, is := text(w.a.Held(key)), text(next.Held(key)); was != is {
 			w.t.Fatalf("%s had %q before the restart and has %q after it: %+v; before: %s; after: %+v", key, was, is, w.reqs[key],
-				w.a.Decide(w.reqs[key]).Message, next.Decide(w.reqs[key]))
+				w.a.Decide(w.reqs[key]).Message(), next.Decide(w.reqs[key]))
 		}
 	}
 }

@@ -74,6 +74,32 @@ func ParseRange(s string) (netipx.IPRange, error) {
 	return netipx.IPRangeFrom(from, to), nil
 }
 
+// unservable are the addresses that no node can serve to others, whatever a pool says.
+var unservable = []struct {
+	prefix netip.Prefix
+	why    string
+}{
+	{netip.MustParsePrefix("0.0.0.0/8"), "addresses of this network only (RFC 1122 section 3.2.1.3)"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "loopback addresses"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "multicast addresses"},
+	{netip.MustParsePrefix("255.255.255.255/32"), "the broadcast address"},
+	{netip.MustParsePrefix("::/128"), "the unspecified address"},
+	{netip.MustParsePrefix("::1/128"), "the loopback address"},
+	{netip.MustParsePrefix("::ffff:0:0/96"), "IPv4-mapped addresses"},
+	{netip.MustParsePrefix("fe80::/10"), "link-local addresses, which are reached with a zone only"},
+	{netip.MustParsePrefix("ff00::/8"), "multicast addresses"},
+}
+
+// CheckServable refuses a range that has addresses which can never be announced to others.
+func CheckServable(r netipx.IPRange) error {
+	for _, u := range unservable {
+		if r.Overlaps(netipx.RangeOfPrefix(u.prefix)) {
+			return fmt.Errorf("%q has %s (%s), which cannot be served: leave them out", FormatRange(r), u.why, u.prefix)
+		}
+	}
+	return nil
+}
+
 // FormatRange writes a range as a person would: a single address, or first-last.
 func FormatRange(r netipx.IPRange) string {
 	if r.From() == r.To() {

@@ -22,8 +22,8 @@ type Request struct {
 	Service Key
 	// Created orders Services that wait: older first.
 	Created time.Time
-	// Labels of the Service and of its namespace, for pools that are limited.
-	Labels, NamespaceLabels map[string]string
+	// Labels of the Service, for pools that are limited.
+	Labels map[string]string
 	// Families wanted, in the order in which the addresses are listed. Empty: the Service cannot be served and gives up what it has.
 	Families []Family
 	// Policy for more than one family.
@@ -81,6 +81,8 @@ type Sharing struct {
 	Key string
 	// Ports that the Service listens on; two Services on one address have none in common.
 	Ports []Port
+	// Foreign: another implementation gave the Service its addresses, so that nobody can share them.
+	Foreign bool
 	// Local is the selector's identity where only nodes with an endpoint take traffic (externalTrafficPolicy Local), and empty
 	// where all nodes do. It must be equal, because an address is announced from one set of nodes.
 	Local string
@@ -95,6 +97,12 @@ type Port struct {
 // conflict says why two Services cannot be on one address, whatever the pool allows; empty: they can.
 func (s *Sharing) conflict(o *Sharing) string {
 	switch {
+	case s != nil && o != nil && s.Foreign && o.Foreign:
+		return "" // what others do among themselves is theirs
+	case o != nil && o.Foreign:
+		return "it is served by another implementation"
+	case s != nil && s.Foreign:
+		return "this Service is served by another implementation"
 	case s == nil:
 		return "this Service names no sharing key"
 	case o == nil:
@@ -118,5 +126,5 @@ func (s *Sharing) equal(o *Sharing) bool {
 	if s == nil || o == nil {
 		return s == o
 	}
-	return s.Key == o.Key && s.Local == o.Local && slices.Equal(s.Ports, o.Ports)
+	return s.Key == o.Key && s.Foreign == o.Foreign && s.Local == o.Local && slices.Equal(s.Ports, o.Ports)
 }

@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/google/btree"
@@ -114,7 +115,7 @@ func (a *Allocator) settle() {
 			last = x
 			before := x.decision
 			after := a.assign(&x.req)
-			if before.Reason != after.Reason || before.Message != after.Message || !slices.Equal(before.Addresses, after.Addresses) {
+			if !before.equal(&after) {
 				a.woken[x.req.Service] = struct{}{}
 			}
 		}
@@ -137,16 +138,17 @@ func (a *Allocator) spent(k waitKey) bool {
 // Waiting is the number of Services whose request is not satisfied and that something in the cluster could help.
 func (a *Allocator) Waiting() int { return a.waiting.unsatisfied }
 
-// NamespaceLabels tells what a namespace's labels are now, for the Services of it that wait. Services that have
-// addresses keep them.
-func (a *Allocator) NamespaceLabels(namespace string, labels map[string]string) {
-	k := namespaceKey(namespace)
-	if t := a.waiting.by[k]; t != nil {
-		t.Ascend(func(x *waiter) bool {
-			x.req.NamespaceLabels = labels
-			return true
-		})
-		a.waiting.happened(k)
-		a.settle()
+// SetNamespace tells what labels a namespace has now; none: it has none, or is gone. Services that wait in it may be helped by that;
+// those that have addresses keep them.
+func (a *Allocator) SetNamespace(name string, labels map[string]string) {
+	if maps.Equal(a.namespaces[name], labels) {
+		return
 	}
+	if len(labels) == 0 {
+		delete(a.namespaces, name)
+	} else {
+		a.namespaces[name] = labels
+	}
+	a.waiting.happened(namespaceKey(name))
+	a.settle()
 }

@@ -57,7 +57,7 @@ const (
 	ReasonConflict = "Conflict"
 	// ReasonDisabled: spec.disabled; no new allocations.
 	ReasonDisabled = "Disabled"
-	// ReasonInvalidAddresses: an entry cannot be read; the pool gives out nothing.
+	// ReasonInvalidAddresses: an entry cannot be read, or has addresses that can never be served; the pool gives out nothing.
 	ReasonInvalidAddresses = "InvalidAddresses"
 	// ReasonDeleting: the pool is being deleted and goes when its last address is released; no new allocations.
 	ReasonDeleting = "Deleting"
@@ -68,7 +68,7 @@ const ConditionAccepted = "Accepted"
 
 // Reasons of ConditionAccepted beside ReasonAccepted.
 const (
-	// ReasonInvalidSelector: a label selector of the object cannot be read.
+	// ReasonInvalidSelector: a label selector of the object cannot be read. It is a reason of an IPAddressPool's condition Ready as well.
 	ReasonInvalidSelector = "InvalidSelector"
 	// ReasonInvalidInterfacePattern: an interface pattern of the object cannot be read.
 	ReasonInvalidInterfacePattern = "InvalidInterfacePattern"

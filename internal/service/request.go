@@ -3,7 +3,6 @@ package service
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,39 +21,31 @@ type Request struct {
 }
 
 // RequestOf reads what a Service asks for. Our own annotation wins over its aliases, and they are read only in its absence.
-// The error is a sentence for the Service's owner: it names the field and what to write instead.
+// The error is a sentence for the Service's owner: it names the field and what to write instead. The sharing key is right
+// even then: a Service that shares an address goes on sharing it.
 func RequestOf(svc *corev1.Service) (Request, error) {
 	var r Request
 	if len(svc.Annotations) == 0 && svc.Spec.LoadBalancerIP == "" {
 		return r, nil
 	}
+	_, r.SharingKey = annotation(svc, v1beta1.AnnotationAllowSharedIP, shareAliases)
 	if name, value := annotation(svc, v1beta1.AnnotationAddressPool, poolAliases); name != "" {
 		r.Pool = strings.TrimSpace(value)
 		if r.Pool == "" {
-			return Request{}, fmt.Errorf("annotation %s is empty: name a pool or remove the annotation", name)
+			return r, fmt.Errorf("annotation %s is empty: name a pool or remove the annotation", name)
 		}
 	}
-	_, r.SharingKey = annotation(svc, v1beta1.AnnotationAllowSharedIP, shareAliases)
-
-	if name, value := annotation(svc, v1beta1.AnnotationLoadBalancerIPs, addressAliases); name != "" {
-		var err error
-		if r.Addresses, err = parseAddresses("annotation "+name, value); err != nil {
-			return Request{}, err
-		}
+	name, value := annotation(svc, v1beta1.AnnotationLoadBalancerIPs, addressAliases)
+	var err error
+	switch {
+	case name != "" && svc.Spec.LoadBalancerIP != "":
+		err = fmt.Errorf("both spec.loadBalancerIP (%s) and annotation %s (%s) ask for addresses: remove one of them", svc.Spec.LoadBalancerIP, name, value)
+	case name != "":
+		r.Addresses, err = parseAddresses("annotation "+name, value)
+	case svc.Spec.LoadBalancerIP != "":
+		r.Addresses, err = parseAddresses("spec.loadBalancerIP", svc.Spec.LoadBalancerIP)
 	}
-	if svc.Spec.LoadBalancerIP != "" {
-		const field = "spec.loadBalancerIP"
-		fromSpec, err := parseAddresses(field, svc.Spec.LoadBalancerIP)
-		if err != nil {
-			return Request{}, err
-		}
-		if len(r.Addresses) > 0 && !slices.Equal(r.Addresses, fromSpec) {
-			return Request{}, fmt.Errorf("%s asks for %s and annotation %s for %s: use one of them",
-				field, join(fromSpec), v1beta1.AnnotationLoadBalancerIPs, join(r.Addresses))
-		}
-		r.Addresses = fromSpec
-	}
-	return r, nil
+	return r, err
 }
 
 // The aliases in the order in which they are asked. v1beta1 hands out a fresh slice with each call, which is too much for each event.
@@ -94,12 +85,4 @@ func parseAddresses(field, list string) ([]netip.Addr, error) {
 		addrs = append(addrs, a)
 	}
 	return addrs, nil
-}
-
-func join(addrs []netip.Addr) string {
-	s := make([]string, len(addrs))
-	for i, a := range addrs {
-		s[i] = a.String()
-	}
-	return strings.Join(s, ", ")
 }

@@ -1,0 +1,216 @@
+package controllers_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"fairlead.io/fairlead/api/v1beta1"
+)
+
+// show writes addresses into a Service's status, as another implementation would.
+func show(t *testing.T, ns, name string, mode *corev1.LoadBalancerIPMode, addrs ...string) {
+	t.Helper()
+	for {
+		svc := get(t, ns, name)
+		svc.Status.LoadBalancer.Ingress = nil
+		for _, a := range addrs {
+			svc.Status.LoadBalancer.Ingress = append(svc.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: a, IPMode: mode})
+		}
+		err := kube.Status().Update(t.Context(), svc)
+		if err == nil {
+			return
+		}
+		if !strings.Contains(err.Error(), "object has been modified") {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What MetalLB has written, in any of its versions and by any of its rules, stays through the first start, a restart and a change of leader,
+// while others wait for addresses.
+func TestAdoption(t *testing.T) {
+	ns, other := namespace(t), namespace(t)
+	create(t, newPool("web", "192.168.100.240-192.168.100.249", "fd00:100::f0-fd00:100::ff"))
+	cross := newPool("cross", "192.168.100.200-192.168.100.201")
+	cross.Spec.AllowCrossNamespaceSharing = true
+	create(t, cross)
+	off := newPool("off", "192.168.100.210")
+	off.Spec.Disabled = true
+	create(t, off)
+	limited := newPool("limited", "192.168.100.220")
+	limited.Spec.ServiceAllocation = &v1beta1.ServiceAllocation{Namespaces: []string{"elsewhere"}}
+	create(t, limited)
+
+	vip := corev1.LoadBalancerIPModeVIP
+	port := func(p int32) func(*corev1.Service) {
+		return func(svc *corev1.Service) { svc.Spec.Ports[0].Port = p }
+	}
+	dual := func(svc *corev1.Service) {
+		policy := corev1.IPFamilyPolicyRequireDualStack
+		svc.Spec.IPFamilyPolicy = &policy
+	}
+	const newPrefix, oldPrefix = "metallb.io/", "metallb.universe.tf/"
+	want := map[string]string{}
+	for _, tc := range []struct {
+		ns, name string
+		mode     *corev1.LoadBalancerIPMode
+		addrs    string
+		change   []func(*corev1.Service)
+	}{
+		{ns, "plain", &vip, "192.168.100.243", []func(*corev1.Service){annotated(newPrefix+"ip-allocated-from-pool", "web")}},
+		{ns, "before-ipmode", nil, "192.168.100.244", []func(*corev1.Service){annotated(oldPrefix+"ip-allocated-from-pool", "web")}},
+		{ns, "no-annotation", nil, "192.168.100.245", nil},
+		{ns, "dual", &vip, "192.168.100.246 fd00:100::f6", []func(*corev1.Service){dual, annotated(newPrefix+"ip-allocated-from-pool", "web")}},
+		{ns, "by-pool", &vip, "192.168.100.247", []func(*corev1.Service){annotated(oldPrefix+"address-pool", "web")}},
+		{ns, "by-address", &vip, "192.168.100.248", []func(*corev1.Service){annotated(newPrefix+"loadBalancerIPs", "192.168.100.248")}},
+		{ns, "by-field", nil, "192.168.100.249", []func(*corev1.Service){func(svc *corev1.Service) { svc.Spec.LoadBalancerIP = "192.168.100.249" }}},
+		{ns, "shared-1", &vip, "192.168.100.242", []func(*corev1.Service){annotated(newPrefix+"allow-shared-ip", "k"), port(80)}},
+		{ns, "shared-2", &vip, "192.168.100.242", []func(*corev1.Service){annotated(newPrefix+"allow-shared-ip", "k"), port(443)}},
+		{ns, "across-1", &vip, "192.168.100.200", []func(*corev1.Service){annotated(oldPrefix+"allow-shared-ip", "k2"), port(80)}},
+		{other, "across-2", &vip, "192.168.100.200", []func(*corev1.Service){annotated(newPrefix+"allow-shared-ip", "k2"), port(443)}},
+		{ns, "pool-disabled", &vip, "192.168.100.210", nil},
+		{ns, "pool-limited", &vip, "192.168.100.220", nil},
+		{ns, "pool-gone", &vip, "192.168.100.9", []func(*corev1.Service){annotated(newPrefix+"ip-allocated-from-pool", "gone")}},
+		{other, "wants-what-another-has", nil, "", []func(*corev1.Service){annotated(newPrefix+"loadBalancerIPs", "192.168.100.243")}},
+	} {
+		create(t, newService(tc.ns, tc.name, tc.change...))
+		if tc.addrs != "" {
+			show(t, tc.ns, tc.name, tc.mode, strings.Fields(tc.addrs)...)
+		}
+		want[tc.ns+"/"+tc.name] = tc.addrs
+	}
+	check := func(when string) {
+		t.Helper()
+		for key, addrs := range want {
+			ns, name, _ := strings.Cut(key, "/")
+			if addrs == "" {
+				pending(t, ns, name, v1beta1.ReasonAddressInUse, "192.168.100.243 belongs to Service")
+				continue
+			}
+			eventually(t, when+": "+name+" is adopted as it is", func() string {
+				svc := get(t, ns, name)
+				if got := ips(svc); got != addrs {
+					t.Fatalf("%s: %s had %s and has %q", when, name, addrs, got)
+				}
+				if c := condition(svc, v1beta1.ConditionAddressAssigned); c.Status != metav1.ConditionTrue {
+					return fmt.Sprintf("%+v", c)
+				}
+				return ""
+			})
+		}
+	}
+	first := run(t, "--leader-elect=true")
+	check("first start")
+	if got := get(t, ns, "plain").Annotations[v1beta1.AnnotationAllocatedFromPool]; got != "web" {
+		t.Errorf("the annotation says %q", got)
+	}
+	// The lowest that is left: 240 and 241.
+	create(t, newService(ns, "new"))
+	hasAddress(t, ns, "new", "192.168.100.201") // pool cross comes before web
+	create(t, newService(ns, "new-web", annotated(v1beta1.AnnotationAddressPool, "web")))
+	hasAddress(t, ns, "new-web", "192.168.100.240")
+
+	second := run(t, "--leader-elect=true")
+	standsBy(t, second)
+	first.kill()
+	leads(t, second)
+	check("change of leader")
+	second.stop()
+	third := run(t, "--leader-elect=true")
+	leads(t, third)
+	check("restart")
+	hasAddress(t, ns, "new", "192.168.100.201")
+}
+
+// An address in the status of a Service of another class is not given to anybody until it is free.
+func TestForeignClass(t *testing.T) {
+	ns := namespace(t)
+	create(t, newPool("web", "192.168.100.240-192.168.100.241"))
+	theirs := func(svc *corev1.Service) { class := "example.com/other"; svc.Spec.LoadBalancerClass = &class }
+	create(t, newService(ns, "theirs", theirs))
+	show(t, ns, "theirs", nil, "192.168.100.240")
+	run(t)
+	create(t, newService(ns, "a"))
+	hasAddress(t, ns, "a", "192.168.100.241")
+	create(t, newService(ns, "b", annotated(v1beta1.AnnotationLoadBalancerIPs, "192.168.100.240")))
+	pending(t, ns, "b", v1beta1.ReasonAddressInUse, "it is served by another implementation")
+	// It moves while we run, and then goes.
+	show(t, ns, "theirs", nil, "192.168.100.242")
+	hasAddress(t, ns, "b", "192.168.100.240")
+	if svc := get(t, ns, "theirs"); ips(svc) != "192.168.100.242" || len(svc.Status.Conditions) > 0 {
+		t.Errorf("the Service of another class was touched: %+v", svc.Status)
+	}
+	create(t, newPool("more", "192.168.100.242"))
+	create(t, newService(ns, "c"))
+	pending(t, ns, "c", v1beta1.ReasonPoolExhausted, "pool more has no free IPv4 address: 1 of 1 in use")
+	if err := kube.Delete(t.Context(), get(t, ns, "theirs")); err != nil {
+		t.Fatal(err)
+	}
+	hasAddress(t, ns, "c", "192.168.100.242")
+}
+
+// Another program that keeps writing its own address into the status of a Service of ours is told of, and not fought at full speed.
+func TestOverwritten(t *testing.T) {
+	ns := namespace(t)
+	create(t, newPool("web", "192.168.100.240"))
+	run(t)
+	create(t, newService(ns, "a"))
+	hasAddress(t, ns, "a", "192.168.100.240")
+	for range 2 { // a slip of the hand is put right at once
+		show(t, ns, "a", nil, "10.1.2.3")
+		hasAddress(t, ns, "a", "192.168.100.240")
+	}
+	show(t, ns, "a", nil, "10.1.2.3")
+	eventually(t, "there is an event", func() string {
+		var list eventsv1.EventList
+		if err := admin(t).List(t.Context(), &list, client.InNamespace(ns)); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range list.Items {
+			if e.Reason == "StatusOverwritten" && strings.Contains(e.Note, "The Service has 192.168.100.240, and another program keeps writing 10.1.2.3") {
+				return ""
+			}
+		}
+		return fmt.Sprintf("%d others", len(list.Items))
+	})
+	hasAddress(t, ns, "a", "192.168.100.240") // a second later
+	writes := requests(t, "PATCH services/status")
+	for range 20 {
+		show(t, ns, "a", nil, "10.1.2.3")
+	}
+	if n := requests(t, "PATCH services/status") - writes; n > 3 {
+		t.Errorf("20 times overwritten within moments, it was written %d times", n)
+	}
+}
+
+// A Service that is being deleted is given nothing any more, and keeps what it has until it is gone.
+func TestBeingDeleted(t *testing.T) {
+	ns := namespace(t)
+	create(t, newPool("web", "192.168.100.240"))
+	run(t)
+	held := func(svc *corev1.Service) { svc.Finalizers = []string{"example.com/slow"} }
+	create(t, newService(ns, "has", held))
+	hasAddress(t, ns, "has", "192.168.100.240")
+	create(t, newService(ns, "waits", held))
+	pending(t, ns, "waits", v1beta1.ReasonPoolExhausted, "1 of 1 in use")
+	create(t, newService(ns, "next"))
+	pending(t, ns, "next", v1beta1.ReasonPoolExhausted, "1 of 1 in use")
+	for _, name := range []string{"waits", "has"} {
+		if err := kube.Delete(t.Context(), get(t, ns, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hasAddress(t, ns, "has", "192.168.100.240")
+	update(t, ns, "has", func(svc *corev1.Service) { svc.Finalizers = nil })
+	hasAddress(t, ns, "next", "192.168.100.240") // and not the older one, which is on its way out
+	if got := ips(get(t, ns, "waits")); got != "" {
+		t.Errorf("a Service that is being deleted was given %s", got)
+	}
+	update(t, ns, "waits", func(svc *corev1.Service) { svc.Finalizers = nil })
+}
