@@ -1,4 +1,4 @@
-// Command kubectl-fairlead is the kubectl plugin: kubectl fairlead status.
+// Command kubectl-fairlead is the kubectl plugin: kubectl fairlead status, kubectl fairlead explain.
 package main
 
 import (
@@ -8,8 +8,10 @@ import (
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/cli"
 	"fairlead.io/fairlead/internal/version"
+	"fairlead.io/fairlead/ipam"
 )
 
 func main() {
@@ -19,8 +21,25 @@ func main() {
 	}
 }
 
+// source of what the commands look at: a cluster, or files.
+type source struct {
+	kubeconfig, context string
+	files               []string
+}
+
+func (s *source) read(cmd *cobra.Command) (cli.Snapshot, error) {
+	if len(s.files) > 0 {
+		return cli.ReadFiles(s.files, cmd.InOrStdin()) //nolint:wrapcheck // it says what failed
+	}
+	c, err := cli.NewClient(s.kubeconfig, s.context)
+	if err != nil {
+		return cli.Snapshot{}, err //nolint:wrapcheck // as above
+	}
+	return cli.Read(cmd.Context(), c) //nolint:wrapcheck // as above
+}
+
 func newCommand() *cobra.Command {
-	var kubeconfig, contextName string
+	var from source
 	root := &cobra.Command{
 		Use:           "kubectl-fairlead",
 		Short:         "Look into Fairlead, the bare-metal LoadBalancer",
@@ -28,23 +47,55 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.PersistentFlags().StringVar(&kubeconfig, "kubeconfig", "", "path of the kubeconfig (default: as kubectl finds it)")
-	root.PersistentFlags().StringVar(&contextName, "context", "", "context of the kubeconfig to use")
-	root.AddCommand(&cobra.Command{
-		Use:   "status",
-		Short: "Show pools, speakers and Services, and what needs attention",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := cli.NewClient(kubeconfig, contextName)
-			if err != nil {
-				return err
-			}
-			snapshot, err := cli.Read(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			return cli.PrintStatus(cmd.OutOrStdout(), snapshot)
+	root.PersistentFlags().StringVar(&from.kubeconfig, "kubeconfig", "", "path of the kubeconfig (default: as kubectl finds it)")
+	root.PersistentFlags().StringVar(&from.context, "context", "", "context of the kubeconfig to use")
+	root.PersistentFlags().StringArrayVarP(&from.files, "filename", "f", nil,
+		"read objects from this file and not from a cluster, as kubectl get -A -o yaml services,namespaces,ipaddresspools writes it; - is stdin; repeatable")
+	root.AddCommand(
+		&cobra.Command{
+			Use:   "status",
+			Short: "Show pools, speakers and Services, and what needs attention",
+			Args:  cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				snapshot, err := from.read(cmd)
+				if err != nil {
+					return err
+				}
+				return cli.PrintStatus(cmd.OutOrStdout(), snapshot) //nolint:wrapcheck // it says what failed
+			},
 		},
-	})
+		newExplain(&from),
+	)
 	return root
+}
+
+func newExplain(from *source) *cobra.Command {
+	explain := &cobra.Command{Use: "explain", Short: "Say why something is as it is"}
+	var namespace string
+	var options cli.ExplainOptions
+	svc := &cobra.Command{
+		Use:     "service NAME",
+		Aliases: []string{"svc"},
+		Short:   "Which addresses a Service gets, and for each pool why it was or was not used",
+		Long: "Which addresses a Service gets, and for each pool that was looked at why it was or was not used.\n\n" +
+			"The decision is made anew, by the controller's own code, from what the cluster or the files show.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ns := namespace
+			if ns == "" {
+				ns = cli.DefaultNamespace(from.kubeconfig, from.context)
+			}
+			snapshot, err := from.read(cmd)
+			if err != nil {
+				return err
+			}
+			return cli.ExplainService(cmd.OutOrStdout(), snapshot, ipam.Service(ns, args[0]), options) //nolint:wrapcheck // it says what failed
+		},
+	}
+	svc.Flags().StringVarP(&namespace, "namespace", "n", "", "namespace of the Service (default: that of the kubeconfig's context, else default)")
+	svc.Flags().BoolVar(&options.Anew, "anew", false, "decide as if the Service held no address")
+	svc.Flags().StringVar(&options.Class.Name, "load-balancer-class", v1beta1.DefaultLoadBalancerClass, "as fairlead-controller has it")
+	svc.Flags().BoolVar(&options.Class.Require, "require-load-balancer-class", false, "as fairlead-controller has it")
+	explain.AddCommand(svc)
+	return explain
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,29 +20,47 @@ type Snapshot struct {
 	L2Advertisements []v1beta1.L2Advertisement
 	Speakers         []v1beta1.Speaker
 	// Services of type LoadBalancer.
-	Services []corev1.Service
+	Services   []corev1.Service
+	Namespaces []corev1.Namespace
+}
+
+func clientConfig(kubeconfig, contextName string) clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: contextName})
+}
+
+// DefaultNamespace is that of the kubeconfig's context.
+func DefaultNamespace(kubeconfig, contextName string) string {
+	if ns, _, err := clientConfig(kubeconfig, contextName).Namespace(); err == nil { // without a kubeconfig, files are read
+		return ns
+	}
+	return "default"
 }
 
 // NewClient makes a client from a kubeconfig, by kubectl's own rules for finding it; kubeconfig and context may be empty.
 func NewClient(kubeconfig, contextName string) (client.Client, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = kubeconfig
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: contextName}).ClientConfig()
+	config, err := clientConfig(kubeconfig, contextName).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
-	scheme := runtime.NewScheme()
-	if err := clientgoscheme.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("register Kubernetes types: %w", err)
-	}
-	if err := v1beta1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("register Fairlead's types: %w", err)
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
 	}
 	c, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
 	}
 	return c, nil
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
+		return nil, fmt.Errorf("register types: %w", err)
+	}
+	return scheme, nil
 }
 
 // Read takes a snapshot of the cluster.
@@ -62,7 +81,11 @@ func Read(ctx context.Context, c client.Reader) (Snapshot, error) {
 	if err := c.List(ctx, &services, client.MatchingFields{"spec.type": string(corev1.ServiceTypeLoadBalancer)}); err != nil {
 		return Snapshot{}, fmt.Errorf("list Services of type LoadBalancer: %w", err)
 	}
+	var namespaces corev1.NamespaceList
+	if err := c.List(ctx, &namespaces); err != nil {
+		return Snapshot{}, fmt.Errorf("list Namespaces: %w", err)
+	}
 	return Snapshot{
-		Pools: pools.Items, L2Advertisements: advertisements.Items, Speakers: speakers.Items, Services: services.Items,
+		Pools: pools.Items, L2Advertisements: advertisements.Items, Speakers: speakers.Items, Services: services.Items, Namespaces: namespaces.Items,
 	}, nil
 }

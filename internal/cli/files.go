@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"fairlead.io/fairlead/api/v1beta1"
+)
+
+// ReadFiles takes a snapshot from files of YAML or JSON, as kubectl get -o yaml writes them; "-" is stdin. Objects of kinds that do not
+// matter are skipped.
+func ReadFiles(paths []string, stdin io.Reader) (Snapshot, error) {
+	var s Snapshot
+	scheme, err := newScheme()
+	if err != nil {
+		return s, err
+	}
+	decoder := serializer.NewCodecFactory(scheme).UniversalDeserializer()
+	for _, path := range paths {
+		r := stdin
+		if path != "-" {
+			f, err := os.Open(path)
+			if err != nil {
+				return s, fmt.Errorf("read %s: %w", path, err)
+			}
+			defer f.Close()
+			r = f
+		}
+		if err := s.readDocuments(r, decoder); err != nil {
+			return s, fmt.Errorf("read %s: %w", path, err)
+		}
+	}
+	return s, nil
+}
+
+func (s *Snapshot) readDocuments(r io.Reader, decoder runtime.Decoder) error {
+	documents := yaml.NewYAMLReader(bufio.NewReader(r))
+	for i := 1; ; i++ {
+		doc, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = s.add(doc, decoder)
+		}
+		if err != nil {
+			return fmt.Errorf("document %d: %w", i, err)
+		}
+	}
+}
+
+// add what a document has.
+func (s *Snapshot) add(doc []byte, decoder runtime.Decoder) error {
+	raw, err := yaml.ToJSON(doc)
+	if err != nil {
+		return fmt.Errorf("parse: %w", err)
+	}
+	if string(raw) == "null" { // comments, or nothing
+		return nil
+	}
+	o, _, err := decoder.Decode(raw, nil, nil)
+	switch {
+	case runtime.IsNotRegisteredError(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("parse: %w", err)
+	}
+	return s.addObject(o, decoder)
+}
+
+// addObject adds an object, or each object of a list.
+func (s *Snapshot) addObject(o runtime.Object, decoder runtime.Decoder) error {
+	switch o := o.(type) {
+	case *v1beta1.IPAddressPool:
+		s.Pools = append(s.Pools, *o)
+	case *v1beta1.L2Advertisement:
+		s.L2Advertisements = append(s.L2Advertisements, *o)
+	case *v1beta1.Speaker:
+		s.Speakers = append(s.Speakers, *o)
+	case *corev1.Service:
+		s.Services = append(s.Services, *o)
+	case *corev1.Namespace:
+		s.Namespaces = append(s.Namespaces, *o)
+	case *corev1.List:
+		for i := range o.Items {
+			if err := s.add(o.Items[i].Raw, decoder); err != nil {
+				return fmt.Errorf("items[%d]: %w", i, err)
+			}
+		}
+	default:
+		if meta.IsListType(o) {
+			return meta.EachListItem(o, func(item runtime.Object) error { return s.addObject(item, decoder) }) //nolint:wrapcheck // from addObject
+		}
+	}
+	return nil
+}
