@@ -20,8 +20,9 @@ type Allocator struct {
 
 	services map[Key]*allocation
 	// holders of an address: the first here, further ones, who share it, in sharers.
-	holders map[netip.Addr]*allocation
+	holders holders
 	sharers map[netip.Addr][]*allocation
+	names   names
 	// shared lists the addresses that are held under a sharing key.
 	shared map[string][]netip.Addr
 
@@ -38,17 +39,25 @@ type claim struct {
 	pool     *poolState
 }
 
-// allocation is what one Service holds.
+// allocation is what one Service holds. There may be a million: its size is chosen with care, and most hold one address, which needs no
+// memory of its own.
 type allocation struct {
 	service Key
 	sharing *Sharing
 	held    []hold
+	one     [1]hold // what held begins as
+}
+
+func newAllocation(service Key, sharing *Sharing) *allocation {
+	s := &allocation{service: service, sharing: sharing}
+	s.held = s.one[:0]
+	return s
 }
 
 type hold struct {
 	addr netip.Addr
 	// pool that the address is attributed to: the one that has it, else the one that last had it.
-	pool string
+	pool poolName
 	// leaving: the Service is to have another address; this one stays with it until Confirm.
 	leaving bool
 }
@@ -58,10 +67,10 @@ func (s *allocation) leaves(addr netip.Addr) bool {
 }
 
 // attribution of an address that the Service has or leaves.
-func (s *allocation) attribution(addr netip.Addr) string {
+func (s *allocation) attribution(addr netip.Addr) poolName {
 	i := slices.IndexFunc(s.held, func(h hold) bool { return h.addr == addr })
 	if i < 0 {
-		return ""
+		return 0
 	}
 	return s.held[i].pool
 }
@@ -71,9 +80,10 @@ func NewAllocator() *Allocator {
 	return &Allocator{
 		pools:    map[string]*poolState{},
 		services: map[Key]*allocation{},
-		holders:  map[netip.Addr]*allocation{},
+		holders:  newHolders(),
 		sharers:  map[netip.Addr][]*allocation{},
 		shared:   map[string][]netip.Addr{},
+		names:    newNames(),
 
 		namespaces: map[string]map[string]string{},
 
@@ -117,10 +127,10 @@ func (a *Allocator) AssignAll(reqs []Request) {
 }
 
 func (a *Allocator) assign(req *Request) Decision {
-	d := a.Decide(*req)
 	s := a.services[req.Service]
+	d := a.decide(req, s)
 	if s == nil && len(d.Addresses) > 0 {
-		s = &allocation{service: req.Service, sharing: req.Sharing}
+		s = newAllocation(req.Service, req.Sharing)
 		a.services[req.Service] = s
 	}
 	if s != nil {
@@ -154,7 +164,7 @@ func (a *Allocator) Held(service Key) []Assigned {
 	var held []Assigned
 	for _, h := range s.held {
 		if !h.leaving {
-			held = append(held, Assigned{h.addr, h.pool})
+			held = append(held, Assigned{h.addr, a.names.of(h.pool)})
 		}
 	}
 	return held
@@ -208,9 +218,9 @@ func (a *Allocator) hold(s *allocation, addr netip.Addr, pool string) {
 	if claimant != nil {
 		pool = claimant.Name
 	}
-	s.held = append(s.held, hold{addr: addr, pool: pool})
-	if a.holders[addr] == nil {
-		a.holders[addr] = s
+	s.held = append(s.held, hold{addr: addr, pool: a.names.id(pool)})
+	if a.holders.of(addr) == nil {
+		a.holders.set(addr, s)
 		if claimant != nil {
 			claimant.take(addr)
 		}
@@ -226,21 +236,23 @@ func (a *Allocator) hold(s *allocation, addr netip.Addr, pool string) {
 // unhold undoes hold; the caller takes it off s.held.
 func (a *Allocator) unhold(s *allocation, h hold) {
 	others := a.sharers[h.addr]
-	if a.holders[h.addr] == s {
+	if a.holders.of(h.addr) == s {
 		if len(others) > 0 {
-			a.holders[h.addr], others = others[0], others[1:]
+			next := others[0]
+			a.holders.set(h.addr, next)
+			others = others[1:]
 			// Where no pool has the address, those who share it may attribute it to different ones. It counts for the first holder's.
-			if next := a.holders[h.addr].attribution(h.addr); next != h.pool {
-				a.count(h.pool, h.addr, -1)
-				a.count(next, h.addr, 1)
+			if counts := next.attribution(h.addr); counts != h.pool {
+				a.count(a.names.of(h.pool), h.addr, -1)
+				a.count(a.names.of(counts), h.addr, 1)
 			}
 		} else {
-			delete(a.holders, h.addr)
+			a.holders.remove(h.addr)
 			if claimant := a.claimant(h.addr); claimant != nil {
 				claimant.give(h.addr)
 				a.waiting.happened(waitKey{pool: claimant.Name, family: FamilyOf(h.addr)})
 			}
-			a.count(h.pool, h.addr, -1)
+			a.count(a.names.of(h.pool), h.addr, -1)
 		}
 	} else {
 		others = slices.DeleteFunc(slices.Clone(others), func(o *allocation) bool { return o == s })
@@ -282,7 +294,7 @@ func (a *Allocator) claimant(addr netip.Addr) *poolState {
 
 // eachHolder calls f for each Service on the address until it returns false.
 func (a *Allocator) eachHolder(addr netip.Addr, f func(*allocation) bool) {
-	if s := a.holders[addr]; s == nil || !f(s) {
+	if s := a.holders.of(addr); s == nil || !f(s) {
 		return
 	}
 	for _, s := range a.sharers[addr] {
@@ -372,7 +384,7 @@ func (a *Allocator) Import(items []Imported) []Conflict {
 		it := &items[i]
 		s := a.services[it.Service]
 		if s == nil {
-			s = &allocation{service: it.Service, sharing: it.Sharing}
+			s = newAllocation(it.Service, it.Sharing)
 		}
 		for j, addr := range it.Addresses {
 			if keeper, why := a.blocks(addr, s.service, it.Sharing, false); why != "" {

@@ -13,7 +13,10 @@ import (
 // of the requested pool or of the pools that are open to the Service in their order, an address that its sharing key has, and then
 // the lowest free one. A Service that asks for something else than it holds keeps what it holds until it can have the other,
 // unless it can no longer share it.
-func (a *Allocator) Decide(req Request) Decision {
+func (a *Allocator) Decide(req Request) Decision { return a.decide(&req, a.services[req.Service]) }
+
+// decide with what the Service has; nil: nothing.
+func (a *Allocator) decide(req *Request, has *allocation) Decision {
 	var d Decision
 	if len(req.Families) == 0 {
 		d.Complete = true
@@ -31,9 +34,9 @@ func (a *Allocator) Decide(req Request) Decision {
 	results := append(few[:0], make([]familyResult, len(req.Families))...)
 	for i, f := range req.Families {
 		if invalid != "" {
-			results[i] = a.keepOnly(&req, f, &d)
+			results[i] = a.keepOnly(req, has, f, &d)
 		} else {
-			results[i] = a.decideFamily(&req, f, &d)
+			results[i] = a.decideFamily(req, has, f, &d)
 		}
 	}
 	if invalid != "" {
@@ -48,7 +51,7 @@ func (a *Allocator) Decide(req Request) Decision {
 	if req.Policy == Require {
 		bothOrNone(results)
 	}
-	explain(&d, &req, results)
+	explain(&d, req, results)
 	conclude(&d, results)
 	return d
 }
@@ -67,14 +70,13 @@ type familyResult struct {
 }
 
 // holdOf the family that the Service may go on holding: it can still share it, if it does.
-func (a *Allocator) holdOf(req *Request, f Family, d *Decision) (held Assigned, lost string) {
-	s := a.services[req.Service]
-	if s == nil {
+func (a *Allocator) holdOf(req *Request, has *allocation, f Family, d *Decision) (held Assigned, lost string) {
+	if has == nil {
 		return Assigned{}, ""
 	}
 	want, asked := req.wanted(f)
 	leaving := false
-	for _, h := range s.held {
+	for _, h := range has.held {
 		if FamilyOf(h.addr) != f {
 			continue
 		}
@@ -85,29 +87,30 @@ func (a *Allocator) holdOf(req *Request, f Family, d *Decision) (held Assigned, 
 			continue
 		}
 		// What is being left is still in the Service's status: staying there after all beats moving, unless it has moved already.
+		pool := a.names.of(h.pool)
 		better := !held.Addr.IsValid() || leaving && !h.leaving
 		switch {
 		case !held.Addr.IsValid():
 		case asked && (held.Addr == want || h.addr == want):
 			better = h.addr == want
-		case req.Pool != "" && (held.Pool == req.Pool) != (h.pool == req.Pool):
-			better = h.pool == req.Pool
+		case req.Pool != "" && (held.Pool == req.Pool) != (pool == req.Pool):
+			better = pool == req.Pool
 		}
 		if better {
-			held, leaving = Assigned{h.addr, h.pool}, h.leaving
+			held, leaving = Assigned{h.addr, pool}, h.leaving
 		}
 	}
 	return held, lost
 }
 
-func (a *Allocator) keepOnly(req *Request, f Family, d *Decision) familyResult {
-	held, _ := a.holdOf(req, f, d)
+func (a *Allocator) keepOnly(req *Request, has *allocation, f Family, d *Decision) familyResult {
+	held, _ := a.holdOf(req, has, f, d)
 	return familyResult{family: f, addr: held, kept: held.Addr.IsValid(), unmet: true}
 }
 
-func (a *Allocator) decideFamily(req *Request, f Family, d *Decision) familyResult {
+func (a *Allocator) decideFamily(req *Request, has *allocation, f Family, d *Decision) familyResult {
 	r := familyResult{family: f}
-	held, lost := a.holdOf(req, f, d)
+	held, lost := a.holdOf(req, has, f, d)
 	want, asked := req.wanted(f)
 	if held.Addr.IsValid() && (!asked || held.Addr == want) && (req.Pool == "" || req.Pool == held.Pool) {
 		r.addr, r.kept = held, true

@@ -170,17 +170,17 @@ func (a *Allocator) attribute() {
 		for i := range s.held {
 			h := &s.held[i]
 			claimant := a.claimant(h.addr)
-			if claimant != nil && claimant.Name != h.pool {
-				h.pool = claimant.Name
+			if claimant != nil && claimant.Name != a.names.of(h.pool) {
+				h.pool = a.names.id(claimant.Name)
 				a.woken[s.service] = struct{}{}
 			}
-			if a.holders[h.addr] != s {
+			if a.holders.of(h.addr) != s {
 				continue
 			}
 			if claimant != nil {
 				claimant.take(h.addr)
 			}
-			a.count(h.pool, h.addr, 1)
+			a.count(a.names.of(h.pool), h.addr, 1)
 		}
 	}
 }

@@ -38,10 +38,10 @@ func check(t *testing.T, a *Allocator) {
 				t.Fatalf("%s is not listed under the key %s", addr, s.sharing.Key)
 			}
 		}
-		if n := 1 + len(a.sharers[addr]); a.holders[addr] == nil || n != len(list) {
+		if n := 1 + len(a.sharers[addr]); a.holders.of(addr) == nil || n != len(list) {
 			t.Fatalf("%s has %d holders and lists %d", addr, len(list), n)
 		}
-		pool := list[0].held[slices.IndexFunc(list[0].held, func(h hold) bool { return h.addr == addr })].pool
+		pool := a.names.of(list[0].attribution(addr))
 		if c := a.claimant(addr); c != nil && c.Name != pool {
 			t.Fatalf("%s is attributed to pool %q and claimed by %q", addr, pool, c.Name)
 		}
@@ -49,8 +49,8 @@ func check(t *testing.T, a *Allocator) {
 		n[FamilyOf(addr)]++
 		assigned[pool] = n
 	}
-	if len(holders) != len(a.holders) {
-		t.Fatalf("%d addresses are held, %d listed", len(holders), len(a.holders))
+	if len(holders) != a.holders.len() {
+		t.Fatalf("%d addresses are held, %d listed", len(holders), a.holders.len())
 	}
 	claimed := map[netip.Addr]string{}
 	for name, p := range a.pools {
