@@ -11,6 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"fairlead.io/fairlead/internal/allocation"
@@ -174,6 +177,28 @@ func (b *Book) overwritten(svc *corev1.Service, now time.Time) (times int, wait 
 		wait = longest - now.Sub(x.overwrittenLast)
 	}
 	return x.overwritten, max(wait, 0), isNew
+}
+
+// news passes on the events of Services that have something to tell: not those of Services that Fairlead has nothing to do with, and not
+// what it wrote itself.
+func (b *Book) news() predicate.Predicate {
+	concerns := func(o client.Object) bool {
+		svc, ok := o.(*corev1.Service)
+		if !ok || svc.Spec.Type == corev1.ServiceTypeLoadBalancer || allocation.Marked(svc) {
+			return ok
+		}
+		has, _ := b.has(allocation.Key(svc))
+		return has
+	}
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return concerns(e.Object) },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			b.mu.Lock()
+			x := b.known[ipam.Service(e.ObjectNew.GetNamespace(), e.ObjectNew.GetName())]
+			b.mu.Unlock()
+			return (x.uncertain || x.resourceVersion == "" || x.resourceVersion != e.ObjectNew.GetResourceVersion()) && concerns(e.ObjectNew)
+		},
+	}
 }
 
 // stopWaiting takes a Service out of those that wait, unless it holds something.

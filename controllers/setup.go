@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
@@ -92,7 +93,8 @@ func CacheOptions() cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Service{}:   {Transform: trimService},
+			// Not copied when it is read: nothing here changes what it has read.
+			&corev1.Service{}:   {Transform: trimService, UnsafeDisableDeepCopy: new(true)},
 			&corev1.Namespace{}: {Transform: trimNamespace},
 		},
 	}
@@ -179,11 +181,22 @@ func addServices(mgr manager.Manager, r *serviceReconciler) error {
 	}
 	return builder.ControllerManagedBy(mgr). //nolint:wrapcheck // Setup wraps
 							Named("service").
-							For(&corev1.Service{}).
+							For(&corev1.Service{}, builder.WithPredicates(r.book.news())).
 							Watches(&corev1.Namespace{}, namespaces, builder.WithPredicates(predicate.LabelChangedPredicate{})).
 							WatchesRawSource(source.Func(r.book.connect(&r.book.services))).
-							WithOptions(controller.Options{MaxConcurrentReconciles: serviceWorkers}).
+							WithOptions(controller.Options{MaxConcurrentReconciles: serviceWorkers, LogConstructor: logOf(mgr, "Service")}).
 							Complete(r)
+}
+
+// logOf names the object in each line, and nothing else: there is a logger for each look at an object.
+func logOf(mgr manager.Manager, kind string) func(*reconcile.Request) logr.Logger {
+	log := mgr.GetLogger()
+	return func(r *reconcile.Request) logr.Logger {
+		if r == nil {
+			return log.WithValues("controller", kind)
+		}
+		return log.WithValues(kind, r.String())
+	}
 }
 
 func addPools(mgr manager.Manager, r *poolReconciler) error {
@@ -191,7 +204,7 @@ func addPools(mgr manager.Manager, r *poolReconciler) error {
 							Named("pool").
 							For(&v1beta1.IPAddressPool{}).
 							WatchesRawSource(source.Func(r.book.connect(&r.book.pools))).
-							WithOptions(controller.Options{RateLimiter: workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]()}).
+							WithOptions(controller.Options{RateLimiter: workqueue.DefaultTypedControllerRateLimiter[reconcile.Request](), LogConstructor: logOf(mgr, "IPAddressPool")}).
 							Complete(r)
 }
 
@@ -234,10 +247,11 @@ func addAnnouncements(mgr manager.Manager, r *announcementReconciler) error {
 							For(&corev1.Service{}, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool {
 			svc, ok := o.(*corev1.Service)
 			return ok && len(svc.Status.LoadBalancer.Ingress) > 0
-		}))).
+		}), r.book.news())).
 		Watches(&v1beta1.Speaker{}, speakers).
 		Watches(&v1beta1.L2Advertisement{}, everyHolder, spec).
 		Watches(&v1beta1.BGPAdvertisement{}, everyHolder, spec).
 		Watches(&v1beta1.IPAddressPool{}, everyHolder, builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WithOptions(controller.Options{LogConstructor: logOf(mgr, "Service")}).
 		Complete(r)
 }
