@@ -53,13 +53,12 @@ func (s *start) fill(ctx context.Context) error {
 	if err := s.reader.List(ctx, &namespaces); err != nil {
 		return fmt.Errorf("list Namespaces: %w", err)
 	}
-	var services corev1.ServiceList
-	if err := s.reader.List(ctx, &services); err != nil {
-		return fmt.Errorf("list Services: %w", err)
+	services, err := s.services(ctx)
+	if err != nil {
+		return err
 	}
-	cluster := allocation.Cluster{Pools: pools.Items, Namespaces: namespaces.Items, Services: services.Items}
+	cluster := allocation.Cluster{Pools: pools.Items, Namespaces: namespaces.Items, Services: services}
 	var loaded allocation.Loaded
-	var err error
 	s.book.with(func(a *ipam.Allocator) {
 		if loaded, err = cluster.Load(a, s.class); err != nil {
 			return
@@ -84,4 +83,28 @@ func (s *start) fill(ctx context.Context) error {
 	s.log.Info("Took over what is assigned", "pools", len(cluster.Pools), "services", len(loaded.Services), "conflicts", len(loaded.Conflicts))
 	close(s.book.synced)
 	return nil
+}
+
+// services are all that may matter, read in pages of one consistent list, so that a large cluster is never in memory as a whole.
+func (s *start) services(ctx context.Context) ([]corev1.Service, error) {
+	const page = 500
+	var all []corev1.Service
+	var list corev1.ServiceList
+	for {
+		next := list.Continue
+		list = corev1.ServiceList{}
+		if err := s.reader.List(ctx, &list, client.Limit(page), client.Continue(next)); err != nil {
+			return nil, fmt.Errorf("list Services: %w", err)
+		}
+		for i := range list.Items {
+			svc := &list.Items[i]
+			if svc.Spec.Type == corev1.ServiceTypeLoadBalancer || allocation.Marked(svc) {
+				svc.ManagedFields = nil
+				all = append(all, *svc)
+			}
+		}
+		if list.Continue == "" {
+			return all, nil
+		}
+	}
 }

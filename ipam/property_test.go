@@ -96,6 +96,11 @@ func check(t *testing.T, a *Allocator) {
 			t.Fatalf("%s waits with %q for %v (%s) and could have %q: %s; %+v", key, text(held), w.keys, w.decision.Message(), text(d.Addresses), d.Message(), w.req)
 		}
 	}
+	for key, w := range a.waiting.services {
+		if w.decision.Reason == "" || w.decision.Message() == "" {
+			t.Fatalf("%s waits without a reason", key)
+		}
+	}
 	if len(a.waiting.events) != 0 {
 		t.Fatalf("unseen events %v", a.waiting.events)
 	}

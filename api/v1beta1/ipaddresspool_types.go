@@ -119,6 +119,8 @@ type IPAddressPoolStatus struct {
 // +kubebuilder:printcolumn:name="IPv4 free",type=integer,JSONPath=`.status.ipv4.available`
 // +kubebuilder:printcolumn:name="IPv6 used",type=integer,JSONPath=`.status.ipv6.assigned`
 // +kubebuilder:printcolumn:name="IPv6 free",type=integer,JSONPath=`.status.ipv6.available`
+// +kubebuilder:printcolumn:name="IPv4 outside",type=integer,JSONPath=`.status.ipv4.outside`,priority=1
+// +kubebuilder:printcolumn:name="IPv6 outside",type=integer,JSONPath=`.status.ipv6.outside`,priority=1
 // +kubebuilder:printcolumn:name="Addresses",type=string,JSONPath=`.spec.addresses`,priority=1
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

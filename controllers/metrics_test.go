@@ -1,0 +1,96 @@
+package controllers_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"fairlead.io/fairlead/api/v1beta1"
+)
+
+// freePort on the loopback interface, free a moment ago.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
+}
+
+// The metrics say what the objects' statuses say, and forget a pool with the pool.
+func TestMetrics(t *testing.T) {
+	ns := namespace(t)
+	addr := freePort(t)
+	run(t, "--metrics-bind-address", addr)
+	scrape := func() string {
+		resp, err := http.Get("http://" + addr + "/metrics")
+		if err != nil {
+			return ""
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	says := func(want ...string) {
+		t.Helper()
+		eventually(t, "the metrics", func() string {
+			got := scrape()
+			for _, line := range want {
+				if !strings.Contains(got, "\n"+line+"\n") {
+					return "no line " + line
+				}
+			}
+			return ""
+		})
+	}
+	create(t, newPool("web", "192.168.100.240-192.168.100.241", "fd00:100::/64"))
+	create(t, newService(ns, "a"))
+	hasAddress(t, ns, "a", "192.168.100.240")
+	create(t, newService(ns, "b"))
+	hasAddress(t, ns, "b", "192.168.100.241")
+	create(t, newService(ns, "c"))
+	pending(t, ns, "c", v1beta1.ReasonPoolExhausted, "2 of 2 in use")
+	create(t, newService(ns, "d", annotated(v1beta1.AnnotationAddressPool, "made-up")))
+	pending(t, ns, "d", v1beta1.ReasonUnknownPool, "there is no pool made-up")
+	says(
+		`fairlead_ipam_addresses{family="ipv4",pool="web",state="assigned"} 2`,
+		`fairlead_ipam_addresses{family="ipv4",pool="web",state="available"} 0`,
+		`fairlead_ipam_addresses{family="ipv4",pool="web",state="outside"} 0`,
+		`fairlead_ipam_addresses{family="ipv6",pool="web",state="available"} 9.223372036854776e+18`,
+		`fairlead_ipam_allocations_total{pool="web",result="assigned"} 2`,
+		`fairlead_ipam_allocations_total{pool="",result="PoolExhausted"} 1`,
+		`fairlead_ipam_allocations_total{pool="",result="UnknownPool"} 1`,
+		`fairlead_ipam_pending_services 2`,
+		`fairlead_config_object_accepted{kind="IPAddressPool",name="web"} 1`,
+	)
+	p := getPool(t, "web")
+	p.Spec.Addresses = []v1beta1.AddressRange{"192.168.100.241"}
+	p.Spec.Disabled = true
+	if err := kube.Update(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	says(
+		`fairlead_ipam_addresses{family="ipv4",pool="web",state="assigned"} 2`,
+		`fairlead_ipam_addresses{family="ipv4",pool="web",state="outside"} 1`,
+		`fairlead_config_object_accepted{kind="IPAddressPool",name="web"} 0`,
+	)
+	removePools(t)
+	eventually(t, "the metrics forget the pool", func() string {
+		for line := range strings.Lines(scrape()) {
+			if strings.HasPrefix(line, "fairlead_") && strings.Contains(line, `"web"`) {
+				return line
+			}
+		}
+		return ""
+	})
+	hasAddress(t, ns, "a", "192.168.100.240")
+}
