@@ -85,7 +85,7 @@ func (b *Book) tell() {
 	}
 	if b.pools != nil {
 		for _, name := range b.alloc.Changed() {
-			b.pools.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})
+			b.pools.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}, poolDelay)
 		}
 	}
 	b.metrics.pending.Set(float64(b.alloc.Waiting()))

@@ -20,8 +20,11 @@ import (
 	"fairlead.io/fairlead/ipam"
 )
 
-// poolInterval is the least time between two writes of one pool.
-const poolInterval = time.Second
+// poolInterval is the least time between two writes of one pool, and poolDelay how long its counts may change before it is looked at.
+const (
+	poolInterval = time.Second
+	poolDelay    = 100 * time.Millisecond
+)
 
 // poolReconciler tells the Book what a pool's spec says, and the pool's status what the Book says.
 type poolReconciler struct {
