@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -20,9 +19,7 @@ import (
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/config"
-	"fairlead.io/fairlead/internal/endpoints"
 	"fairlead.io/fairlead/internal/layer2"
-	"fairlead.io/fairlead/internal/service"
 )
 
 // sliceService indexes EndpointSlices by their Service's name.
@@ -108,8 +105,7 @@ func (s *Speaker) readService(ctx context.Context, name types.NamespacedName) er
 	case err != nil:
 		return fmt.Errorf("read Service %s: %w", name, err)
 	}
-	addresses := service.Addresses(&svc)
-	if !s.opts.Class.Ours(&svc) || len(addresses) == 0 {
+	if !s.opts.Class.Ours(&svc) || len(svc.Status.LoadBalancer.Ingress) == 0 {
 		s.engine.setService(name, nil)
 		return nil
 	}
@@ -118,13 +114,7 @@ func (s *Speaker) readService(ctx context.Context, name types.NamespacedName) er
 		client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("read the EndpointSlices of Service %s: %w", name, err)
 	}
-	view := &layer2.Service{Addresses: addresses, Labels: svc.Labels, Local: service.Local(&svc), Endpoints: endpoints.FromSlices(slices.Items)}
-	for pool := range strings.SplitSeq(svc.Annotations[v1beta1.AnnotationAllocatedFromPool], ",") {
-		if pool = strings.TrimSpace(pool); pool != "" {
-			view.Pools = append(view.Pools, pool)
-		}
-	}
-	s.engine.setService(name, view)
+	s.engine.setService(name, layer2.ServiceOf(&svc, slices.Items))
 	return nil
 }
 
@@ -142,13 +132,8 @@ func (s *Speaker) readNode(ctx context.Context, name types.NamespacedName) error
 		}
 		return nil
 	}
-	view := &layer2.Node{Labels: node.Labels}
-	for _, c := range node.Status.Conditions {
-		if c.Type == corev1.NodeNetworkUnavailable && c.Status == corev1.ConditionTrue {
-			view.NetworkUnavailable = true
-		}
-	}
-	s.engine.setNode(name.Name, view)
+	view := layer2.NodeOf(&node)
+	s.engine.setNode(name.Name, &view)
 	if name.Name == s.opts.NodeName {
 		s.setOwnNode(&node)
 	}

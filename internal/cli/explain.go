@@ -23,10 +23,14 @@ type ExplainOptions struct {
 	Class service.Class
 	// Anew decides as if the Service held nothing.
 	Anew bool
+	// Without decides as if these nodes were cut off.
+	Without []string
+	// IgnoreExcludeLabel as fairlead-speaker has it.
+	IgnoreExcludeLabel bool
 }
 
-// ExplainService prints which addresses a Service gets, and for each pool that was looked at why it was or was not used: the decision of
-// the controller's own code, made anew from the snapshot.
+// ExplainService prints which addresses a Service gets, for each pool that was looked at why it was or was not used, and for each node
+// why it does or does not answer: the decisions of the controller's and the speakers' own code, made anew from the snapshot.
 func ExplainService(w io.Writer, s Snapshot, key ipam.Key, o ExplainOptions) error {
 	i := slices.IndexFunc(s.Services, func(svc corev1.Service) bool { return allocation.Key(&svc) == key })
 	if i < 0 {
@@ -85,6 +89,12 @@ func ExplainService(w io.Writer, s Snapshot, key ipam.Key, o ExplainOptions) err
 	if len(d.Considered) > 0 {
 		out.considered(d.Considered)
 	}
+	if shown := service.Addresses(svc); len(shown) > 0 {
+		c := layer2Of(&s, &o)
+		for _, addr := range shown {
+			out.announcement(&s, &o, c, addr)
+		}
+	}
 	return out.finish("explain Service " + string(key))
 }
 
@@ -97,6 +107,7 @@ func (p *printer) considered(list []ipam.Considered) {
 		}
 		p.row(dash(c.Pool), c.Family.String(), used, string(c.Reason), c.Message())
 	}
+	p.end()
 }
 
 func (p *printer) finish(doing string) error {

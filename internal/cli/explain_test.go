@@ -39,6 +39,26 @@ func TestExplainService(t *testing.T) {
 			golden(t, filepath.Join("testdata", "explain", tc.golden+".txt"), got.Bytes())
 		})
 	}
+	t.Run("layer 2", func(t *testing.T) {
+		network, err := ReadFiles([]string{filepath.Join("testdata", "explain", "cluster.yaml"), filepath.Join("testdata", "explain", "network.yaml")}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, options := range map[string]ExplainOptions{
+			"layer2":           {Class: class},
+			"layer2-without":   {Class: class, Without: []string{"node2"}},
+			"layer2-excluded":  {Class: class, IgnoreExcludeLabel: true},
+			"layer2-all-alone": {Class: class, Without: []string{"node1", "node2"}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				var got bytes.Buffer
+				if err := ExplainService(&got, network, "shop/cart", options); err != nil {
+					t.Fatal(err)
+				}
+				golden(t, filepath.Join("testdata", "explain", name+".txt"), got.Bytes())
+			})
+		}
+	})
 	t.Run("unknown", func(t *testing.T) {
 		err := ExplainService(&bytes.Buffer{}, snapshot, "default/cart", ExplainOptions{Class: class})
 		if err == nil || !strings.Contains(err.Error(), "there is no Service default/cart") {

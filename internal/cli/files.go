@@ -8,6 +8,7 @@ import (
 	"os"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -90,6 +91,10 @@ func (s *Snapshot) addObject(o runtime.Object, decoder runtime.Decoder) error {
 		s.Services = append(s.Services, *o)
 	case *corev1.Namespace:
 		s.Namespaces = append(s.Namespaces, *o)
+	case *corev1.Node:
+		s.Nodes = append(s.Nodes, *o)
+	case *discoveryv1.EndpointSlice:
+		s.EndpointSlices = append(s.EndpointSlices, *o)
 	case *corev1.List:
 		for i := range o.Items {
 			if err := s.add(o.Items[i].Raw, decoder); err != nil {

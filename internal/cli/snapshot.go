@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
@@ -20,8 +21,10 @@ type Snapshot struct {
 	L2Advertisements []v1beta1.L2Advertisement
 	Speakers         []v1beta1.Speaker
 	// Services of type LoadBalancer.
-	Services   []corev1.Service
-	Namespaces []corev1.Namespace
+	Services       []corev1.Service
+	Namespaces     []corev1.Namespace
+	Nodes          []corev1.Node
+	EndpointSlices []discoveryv1.EndpointSlice
 }
 
 func clientConfig(kubeconfig, contextName string) clientcmd.ClientConfig {
@@ -65,27 +68,34 @@ func newScheme() (*runtime.Scheme, error) {
 
 // Read takes a snapshot of the cluster.
 func Read(ctx context.Context, c client.Reader) (Snapshot, error) {
-	var pools v1beta1.IPAddressPoolList
-	if err := c.List(ctx, &pools); err != nil {
-		return Snapshot{}, fmt.Errorf("list IPAddressPools (is Fairlead installed?): %w", err)
-	}
-	var advertisements v1beta1.L2AdvertisementList
-	if err := c.List(ctx, &advertisements); err != nil {
-		return Snapshot{}, fmt.Errorf("list L2Advertisements: %w", err)
-	}
-	var speakers v1beta1.SpeakerList
-	if err := c.List(ctx, &speakers); err != nil {
-		return Snapshot{}, fmt.Errorf("list Speakers: %w", err)
-	}
-	var services corev1.ServiceList
-	if err := c.List(ctx, &services, client.MatchingFields{"spec.type": string(corev1.ServiceTypeLoadBalancer)}); err != nil {
-		return Snapshot{}, fmt.Errorf("list Services of type LoadBalancer: %w", err)
-	}
-	var namespaces corev1.NamespaceList
-	if err := c.List(ctx, &namespaces); err != nil {
-		return Snapshot{}, fmt.Errorf("list Namespaces: %w", err)
+	var (
+		pools          v1beta1.IPAddressPoolList
+		advertisements v1beta1.L2AdvertisementList
+		speakers       v1beta1.SpeakerList
+		services       corev1.ServiceList
+		namespaces     corev1.NamespaceList
+		nodes          corev1.NodeList
+		endpointSlices discoveryv1.EndpointSliceList
+	)
+	for _, x := range []struct {
+		what string
+		list client.ObjectList
+		opts []client.ListOption
+	}{
+		{"IPAddressPools (is Fairlead installed?)", &pools, nil},
+		{"L2Advertisements", &advertisements, nil},
+		{"Speakers", &speakers, nil},
+		{"Services of type LoadBalancer", &services, []client.ListOption{client.MatchingFields{"spec.type": string(corev1.ServiceTypeLoadBalancer)}}},
+		{"Namespaces", &namespaces, nil},
+		{"Nodes", &nodes, nil},
+		{"EndpointSlices", &endpointSlices, nil},
+	} {
+		if err := c.List(ctx, x.list, x.opts...); err != nil {
+			return Snapshot{}, fmt.Errorf("list %s: %w", x.what, err)
+		}
 	}
 	return Snapshot{
-		Pools: pools.Items, L2Advertisements: advertisements.Items, Speakers: speakers.Items, Services: services.Items, Namespaces: namespaces.Items,
+		Pools: pools.Items, L2Advertisements: advertisements.Items, Speakers: speakers.Items, Services: services.Items,
+		Namespaces: namespaces.Items, Nodes: nodes.Items, EndpointSlices: endpointSlices.Items,
 	}, nil
 }

@@ -140,6 +140,14 @@ const (
 	NoAdvertisement Reason = "NoAdvertisement"
 )
 
+// Sentence says what the reason means, and what to do.
+func (r Reason) Sentence() string {
+	if r == NoEndpoints {
+		return "no Service of the address has a serving endpoint; see that its pods are ready and its selector selects them"
+	}
+	return "no L2Advertisement selects the address; create one, or correct its pools and selectors"
+}
+
 // Decision is who answers for an address.
 type Decision struct {
 	election.Result

@@ -31,7 +31,7 @@ func onNodes(nodes ...string) endpoints.View {
 	return endpoints.FromSlices(list)
 }
 
-func service(change ...func(*Service)) *Service {
+func aService(change ...func(*Service)) *Service {
 	s := &Service{Addresses: []netip.Addr{addr}, Pools: []string{"pool"}, Endpoints: onNodes("a", "b", "c")}
 	for _, f := range change {
 		f(s)
@@ -118,45 +118,45 @@ func TestCandidates(t *testing.T) {
 		why      map[string]election.Reason
 		ifaces   []string
 	}{
-		{name: "all", cluster: cluster(t), services: []*Service{service()}, want: []string{"a", "b", "c"}},
-		{name: "no endpoints", cluster: cluster(t), services: []*Service{service(func(s *Service) { s.Endpoints = onNodes() })}, reason: NoEndpoints},
-		{name: "endpoint outside of the cluster", cluster: cluster(t), services: []*Service{service(local(""))}, want: []string{"a", "b", "c"}},
-		{name: "no advertisement", cluster: cluster(t, advs()), services: []*Service{service()}, reason: NoAdvertisement},
+		{name: "all", cluster: cluster(t), services: []*Service{aService()}, want: []string{"a", "b", "c"}},
+		{name: "no endpoints", cluster: cluster(t), services: []*Service{aService(func(s *Service) { s.Endpoints = onNodes() })}, reason: NoEndpoints},
+		{name: "endpoint outside of the cluster", cluster: cluster(t), services: []*Service{aService(local(""))}, want: []string{"a", "b", "c"}},
+		{name: "no advertisement", cluster: cluster(t, advs()), services: []*Service{aService()}, reason: NoAdvertisement},
 		{name: "advertisement for another pool", cluster: cluster(t, advs(adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.IPAddressPools = []string{"y"} }))),
-			services: []*Service{service()}, reason: NoAdvertisement},
+			services: []*Service{aService()}, reason: NoAdvertisement},
 		{name: "advertisement for other Services", cluster: cluster(t, advs(adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.ServiceSelectors = match("a", "b") }))),
-			services: []*Service{service()}, reason: NoAdvertisement},
-		{name: "Local", cluster: cluster(t), services: []*Service{service(local("b", "z"))}, want: []string{"b"},
+			services: []*Service{aService()}, reason: NoAdvertisement},
+		{name: "Local", cluster: cluster(t), services: []*Service{aService(local("b", "z"))}, want: []string{"b"},
 			why: map[string]election.Reason{"a": election.NoLocalEndpoint, "b": election.Owner}},
-		{name: "node selector", cluster: cluster(t, advs(adv(t, "x", nodes("b")))), services: []*Service{service()}, want: []string{"b"},
+		{name: "node selector", cluster: cluster(t, advs(adv(t, "x", nodes("b")))), services: []*Service{aService()}, want: []string{"b"},
 			why: map[string]election.Reason{"a": election.NotSelected}},
-		{name: "two advertisements unite", cluster: cluster(t, advs(adv(t, "x", nodes("b")), adv(t, "y", nodes("c")))), services: []*Service{service()},
+		{name: "two advertisements unite", cluster: cluster(t, advs(adv(t, "x", nodes("b")), adv(t, "y", nodes("c")))), services: []*Service{aService()},
 			want: []string{"b", "c"}},
-		{name: "excluded", cluster: cluster(t, node("a", excluded)), services: []*Service{service()}, want: []string{"b", "c"},
+		{name: "excluded", cluster: cluster(t, node("a", excluded)), services: []*Service{aService()}, want: []string{"b", "c"},
 			why: map[string]election.Reason{"a": election.Excluded}},
 		{name: "excluded, but that is ignored", cluster: cluster(t, node("a", excluded), func(c *Cluster) { c.IgnoreExcludeLabel = true }),
-			services: []*Service{service()}, want: []string{"a", "b", "c"}},
-		{name: "network unavailable", cluster: cluster(t, node("a", Node{NetworkUnavailable: true})), services: []*Service{service()}, want: []string{"b", "c"},
+			services: []*Service{aService()}, want: []string{"a", "b", "c"}},
+		{name: "network unavailable", cluster: cluster(t, node("a", Node{NetworkUnavailable: true})), services: []*Service{aService()}, want: []string{"b", "c"},
 			why: map[string]election.Reason{"a": election.NetworkUnavailable}},
-		{name: "no Node", cluster: cluster(t, func(c *Cluster) { delete(c.Nodes, "a") }), services: []*Service{service()}, want: []string{"b", "c"},
+		{name: "no Node", cluster: cluster(t, func(c *Cluster) { delete(c.Nodes, "a") }), services: []*Service{aService()}, want: []string{"b", "c"},
 			why: map[string]election.Reason{"a": election.UnknownNode}},
-		{name: "no speaker", cluster: cluster(t, func(c *Cluster) { c.Members = c.Members[1:] }), services: []*Service{service()}, want: []string{"b", "c"},
+		{name: "no speaker", cluster: cluster(t, func(c *Cluster) { c.Members = c.Members[1:] }), services: []*Service{aService()}, want: []string{"b", "c"},
 			why: map[string]election.Reason{"a": election.NotAlive}},
-		{name: "no interface at all", cluster: cluster(t, func(c *Cluster) { c.Members[0].Interfaces = nil }), services: []*Service{service()}, want: []string{"b", "c"},
+		{name: "no interface at all", cluster: cluster(t, func(c *Cluster) { c.Members[0].Interfaces = nil }), services: []*Service{aService()}, want: []string{"b", "c"},
 			why: map[string]election.Reason{"a": election.NoInterface}},
 		{name: "interface missing", cluster: cluster(t, advs(adv(t, "x", interfaces("eth?"))), func(c *Cluster) { c.Members[0].Interfaces = []string{"bond0"} }),
-			services: []*Service{service()}, want: []string{"b", "c"}, why: map[string]election.Reason{"a": election.NoInterface}, ifaces: []string{"eth0"}},
+			services: []*Service{aService()}, want: []string{"b", "c"}, why: map[string]election.Reason{"a": election.NoInterface}, ifaces: []string{"eth0"}},
 		{name: "interfaces unite", cluster: cluster(t, advs(adv(t, "x", interfaces("eth0")), adv(t, "y", interfaces("bond*"))), func(c *Cluster) {
 			c.Members = []Member{{Name: "a", DataplaneReady: true, Interfaces: []string{"bond0", "eth0", "eth1"}}}
-		}), services: []*Service{service()}, want: []string{"a"}, ifaces: []string{"bond0", "eth0"}},
-		{name: "all interfaces with some are all", cluster: cluster(t, advs(adv(t, "x", interfaces("eth0")), adv(t, "y"))), services: []*Service{service()},
+		}), services: []*Service{aService()}, want: []string{"a"}, ifaces: []string{"bond0", "eth0"}},
+		{name: "all interfaces with some are all", cluster: cluster(t, advs(adv(t, "x", interfaces("eth0")), adv(t, "y"))), services: []*Service{aService()},
 			want: []string{"a", "b", "c"}},
-		{name: "shared: nodes that serve both go first", cluster: cluster(t), services: []*Service{service(local("a", "b")), service(local("b", "c"))},
+		{name: "shared: nodes that serve both go first", cluster: cluster(t), services: []*Service{aService(local("a", "b")), aService(local("b", "c"))},
 			want: []string{"a", "b", "c"}, why: map[string]election.Reason{"b": election.Owner}},
-		{name: "shared: one without endpoints does not count", cluster: cluster(t), services: []*Service{service(local()), service(local("c"))},
+		{name: "shared: one without endpoints does not count", cluster: cluster(t), services: []*Service{aService(local()), aService(local("c"))},
 			want: []string{"c"}},
 		{name: "shared: one without advertisement does not count", cluster: cluster(t, advs(adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.ServiceSelectors = match("app", "web") }))),
-			services: []*Service{service(local("a")), service(local("c"), labelled(labels.Set{"app": "web"}))}, want: []string{"c"}},
+			services: []*Service{aService(local("a")), aService(local("c"), labelled(labels.Set{"app": "web"}))}, want: []string{"c"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -190,7 +190,7 @@ func TestPreferencesAddUp(t *testing.T) {
 		c.Advertisements = []*config.L2Advertisement{adv(t, "x", prefer("a", 10), prefer("b", 6)), adv(t, "y", prefer("b", 6))}
 	})
 	// Two Services that share the address do not count an advertisement twice.
-	if d := c.Decide(addr, []*Service{service(), service()}); d.Owner != "b" || d.Standby != "a" {
+	if d := c.Decide(addr, []*Service{aService(), aService()}); d.Owner != "b" || d.Standby != "a" {
 		t.Errorf("owner %s, standby %s, want b (6+6) before a (10)", d.Owner, d.Standby)
 	}
 }
@@ -200,7 +200,7 @@ func TestPoolsOfTwoFamilies(t *testing.T) {
 	c := cluster(t, func(c *Cluster) {
 		c.Advertisements = []*config.L2Advertisement{adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.IPAddressPools = []string{"six"} })}
 	})
-	s := service(func(s *Service) { s.Addresses, s.Pools = []netip.Addr{addr, v6}, []string{"four", "six"} })
+	s := aService(func(s *Service) { s.Addresses, s.Pools = []netip.Addr{addr, v6}, []string{"four", "six"} })
 	if d := c.Decide(addr, []*Service{s}); d.Reason != NoAdvertisement || d.Why("a") != string(NoAdvertisement) {
 		t.Errorf("IPv4: %+v", d)
 	}
@@ -216,7 +216,7 @@ func BenchmarkDecide(b *testing.B) {
 		c.Members = append(c.Members, Member{Name: n, DataplaneReady: true, Interfaces: []string{"eth0"}})
 	}
 	c.Prepare()
-	services := []*Service{service()}
+	services := []*Service{aService()}
 	for b.Loop() {
 		c.Decide(addr, services)
 	}

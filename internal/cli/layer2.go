@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/config"
+	"fairlead.io/fairlead/internal/layer2"
+	"fairlead.io/fairlead/l2/election"
+)
+
+// layer2Of is the cluster as the speakers see it, with which they elect. Who is alive only the speakers know; from here, a
+// speaker counts as alive while its Node is ready.
+func layer2Of(s *Snapshot, o *ExplainOptions) *layer2.Cluster {
+	c := &layer2.Cluster{Pools: config.CompilePools(s.Pools), Nodes: map[string]layer2.Node{}, IgnoreExcludeLabel: o.IgnoreExcludeLabel}
+	for i := range s.L2Advertisements {
+		if adv, err := config.CompileL2Advertisement(&s.L2Advertisements[i]); err == nil { // else its status says why it is not used
+			c.Advertisements = append(c.Advertisements, adv)
+		}
+	}
+	nodes := map[string]*corev1.Node{}
+	for i := range s.Nodes {
+		nodes[s.Nodes[i].Name] = &s.Nodes[i]
+		c.Nodes[s.Nodes[i].Name] = layer2.NodeOf(&s.Nodes[i])
+	}
+	for i := range s.Speakers {
+		sp := &s.Speakers[i]
+		node := nodes[sp.Name]
+		if slices.Contains(o.Without, sp.Name) || node != nil && !nodeReady(node) {
+			continue
+		}
+		member := layer2.Member{Name: sp.Name, Draining: node != nil && node.Spec.Unschedulable,
+			DataplaneReady: !meta.IsStatusConditionFalse(sp.Status.Conditions, v1beta1.SpeakerDataplaneReady)}
+		if c := meta.FindStatusCondition(sp.Status.Conditions, v1beta1.SpeakerReady); c != nil && c.Status == metav1.ConditionFalse {
+			if c.Reason != v1beta1.ReasonStopping {
+				continue // it has not started
+			}
+			member.Stopping = true
+		}
+		for _, ifi := range sp.Status.Interfaces {
+			member.Interfaces = append(member.Interfaces, ifi.Name)
+		}
+		c.Members = append(c.Members, member)
+	}
+	c.Prepare()
+	return c
+}
+
+func nodeReady(n *corev1.Node) bool {
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return true // nobody has said otherwise
+}
+
+// holdersOf are the Services that have the address, as the speakers see them.
+func holdersOf(s *Snapshot, o *ExplainOptions, addr netip.Addr) []*layer2.Service {
+	var list []*layer2.Service
+	for i := range s.Services {
+		svc := &s.Services[i]
+		if !o.Class.Ours(svc) {
+			continue
+		}
+		var endpointSlices []discoveryv1.EndpointSlice
+		for j := range s.EndpointSlices {
+			if e := &s.EndpointSlices[j]; e.Namespace == svc.Namespace && e.Labels[discoveryv1.LabelServiceName] == svc.Name {
+				endpointSlices = append(endpointSlices, *e)
+			}
+		}
+		if view := layer2.ServiceOf(svc, endpointSlices); view != nil && slices.Contains(view.Addresses, addr) {
+			list = append(list, view)
+		}
+	}
+	return list
+}
+
+// announcement explains which node answers for an address on the local network.
+func (p *printer) announcement(s *Snapshot, o *ExplainOptions, c *layer2.Cluster, addr netip.Addr) {
+	d := c.Decide(addr, holdersOf(s, o, addr))
+	title := addr.String() + " on the local network (layer 2)"
+	if len(o.Without) > 0 {
+		title += ", were it not for " + strings.Join(o.Without, " and ")
+	}
+	p.row(title)
+	if d.Reason != "" {
+		p.row("nobody answers: " + d.Reason.Sentence())
+		p.end()
+		return
+	}
+	p.row("NODE", "RANK", "REASON", "WHY")
+	for _, v := range d.Verdicts {
+		rank := "-"
+		if v.Rank > 0 {
+			rank = fmt.Sprint(v.Rank)
+		}
+		why := v.Reason.Sentence()
+		if v.Reason == election.Owner {
+			on := "every usable interface"
+			if d.Interfaces != nil {
+				on = strings.Join(d.Interfaces, ", ")
+			}
+			why += " on " + on
+			for _, g := range d.Ignored {
+				why += "; " + g.Sentence()
+			}
+		}
+		p.row(v.Node, rank, string(v.Reason), why)
+	}
+	p.end()
+	if claimed := claims(s.Speakers, addr); len(o.Without) == 0 && !slices.Equal(claimed, []string{d.Owner}) {
+		p.row("The speakers say that it is answered by: " + dash(strings.Join(claimed, ", ")) + ". They know who is alive, which is not known here; and they may be about to change it.")
+		p.end()
+	}
+}
+
+// claims are the nodes whose speakers say that they answer for the address.
+func claims(speakers []v1beta1.Speaker, addr netip.Addr) []string {
+	var nodes []string
+	for i := range speakers {
+		if slices.ContainsFunc(speakers[i].Status.Layer2, func(a v1beta1.Layer2Address) bool { return a.IP == addr.String() }) {
+			nodes = append(nodes, speakers[i].Name)
+		}
+	}
+	return nodes
+}
