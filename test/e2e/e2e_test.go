@@ -44,7 +44,8 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// TestE2E is all of the suite: first, in parallel, what breaks nothing; then, one after another, what does.
+// TestE2E is all of the suite: first, in parallel, what breaks nothing; then what needs all pools for itself; then, one after another, what
+// breaks something.
 func TestE2E(t *testing.T) {
 	t.Run("Parallel", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T){
@@ -66,6 +67,7 @@ func TestE2E(t *testing.T) {
 			})
 		}
 	})
+	t.Run("Allocation", testAllocation)
 	t.Run("LinkCut", testLinkCut)
 	t.Run("SpeakerGone", testSpeakerGone)
 	t.Run("SpeakerRestarts", testSpeakerRestarts)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -216,7 +217,7 @@ func testControllerRestarts(t *testing.T) {
 		}).Should(Succeed())
 	}
 	for range 5 {
-		s.Expect(cluster.DeleteAllOf(s.ctx, &corev1.Pod{}, client.InNamespace(system), controllerPods)).To(Succeed())
+		s.restartControllers()
 		s.controllersReady()
 		for _, svc := range assigned {
 			s.get(s, svc)
@@ -237,7 +238,25 @@ func testControllerRestarts(t *testing.T) {
 
 var controllerPods = client.MatchingLabels{"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/component": "controller"}
 
-// controllersReady waits until all of the Deployment's pods are new enough and ready, and one of them leads.
+// restartControllers deletes both controllers' pods and waits until one that came in their place leads. It may still be reading what is
+// assigned.
+func (s *scenario) restartControllers() {
+	s.Helper()
+	var old corev1.PodList
+	s.Expect(cluster.List(s.ctx, &old, client.InNamespace(system), controllerPods)).To(Succeed())
+	s.Expect(cluster.DeleteAllOf(s.ctx, &corev1.Pod{}, client.InNamespace(system), controllerPods)).To(Succeed())
+	s.Eventually(func(g Gomega) {
+		var lease coordinationv1.Lease
+		g.Expect(cluster.Get(s.ctx, client.ObjectKey{Namespace: system, Name: "fairlead-controller"}, &lease)).To(Succeed())
+		g.Expect(lease.Spec.HolderIdentity).To(HaveValue(Not(BeEmpty())), "holder of the lease")
+		leader, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_") // the pod's name; what follows tells its processes apart
+		for i := range old.Items {
+			g.Expect(leader).NotTo(Equal(old.Items[i].Name), "who leads")
+		}
+	}).WithTimeout(2 * patience).Should(Succeed())
+}
+
+// controllersReady waits until both of the Deployment's controllers are ready: the one that leads knows what is assigned.
 func (s *scenario) controllersReady() {
 	s.Helper()
 	s.Eventually(func(g Gomega) {
