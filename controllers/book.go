@@ -29,8 +29,10 @@ type Book struct {
 	known map[ipam.Key]known
 	// services and pools are the queues that are told of changes; nil until the controllers run.
 	services, pools queue
-	metrics         *Metrics
-	synced          chan struct{}
+	// inUse are the pools that were in use when their queue was last told of them.
+	inUse   map[string]bool
+	metrics *Metrics
+	synced  chan struct{}
 }
 
 // known is what was last learnt of a Service from the API server itself.
@@ -51,7 +53,7 @@ type known struct {
 
 // NewBook is empty until the start has filled it.
 func NewBook(m *Metrics) *Book {
-	return &Book{alloc: ipam.NewAllocator(), known: map[ipam.Key]known{}, metrics: m, synced: make(chan struct{})}
+	return &Book{alloc: ipam.NewAllocator(), known: map[ipam.Key]known{}, inUse: map[string]bool{}, metrics: m, synced: make(chan struct{})}
 }
 
 func requestOf(k ipam.Key) reconcile.Request {
@@ -85,7 +87,14 @@ func (b *Book) tell() {
 	}
 	if b.pools != nil {
 		for _, name := range b.alloc.Changed() {
-			b.pools.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}, poolDelay)
+			wait := poolDelay
+			if inUse := b.alloc.InUse(name); inUse != b.inUse[name] {
+				wait = 0 // its finalizer is to come or go
+				if b.inUse[name] = inUse; !inUse {
+					delete(b.inUse, name)
+				}
+			}
+			b.pools.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}, wait)
 		}
 	}
 	b.metrics.pending.Set(float64(b.alloc.Waiting()))

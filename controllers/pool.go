@@ -77,16 +77,18 @@ func (r *poolReconciler) Reconcile(ctx context.Context, req reconcile.Request) (
 	if finalizer == inUse && want == nil {
 		return reconcile.Result{}, nil
 	}
-	if wait := r.tooSoon(pool.Name); wait > 0 {
-		return reconcile.Result{RequeueAfter: wait}, nil
+	// What decides if a pool that is deleted stays or goes is not held up by the limit on writes.
+	deleting := !pool.DeletionTimestamp.IsZero()
+	if urgent := inUse && !finalizer && !deleting || !inUse && finalizer && deleting; !urgent {
+		if wait := r.tooSoon(pool.Name); wait > 0 {
+			return reconcile.Result{RequeueAfter: wait}, nil
+		}
 	}
-	if finalizer != inUse && (!inUse || pool.DeletionTimestamp.IsZero()) {
+	if finalizer != inUse && (!inUse || !deleting) {
 		if err := r.patchFinalizer(ctx, &pool, inUse); err != nil {
 			return ignoreStale(err, "write the finalizer of IPAddressPool "+pool.Name)
 		}
-		if !inUse && !pool.DeletionTimestamp.IsZero() {
-			return reconcile.Result{}, nil // that was its end
-		}
+		return reconcile.Result{RequeueAfter: poolDelay}, nil // for the status, unless it is gone
 	}
 	if want == nil {
 		return reconcile.Result{}, nil

@@ -112,6 +112,34 @@ func TestPoolInUse(t *testing.T) {
 	})
 }
 
+// A pool that is deleted as soon as a Service has an address of it stays for that Service, and goes with it.
+func TestPoolDeletedAtOnce(t *testing.T) {
+	ns := namespace(t)
+	run(t)
+	create(t, newPool("quick", "192.168.100.240"))
+	create(t, newService(ns, "a"))
+	hasAddress(t, ns, "a", "192.168.100.240")
+	eventually(t, "the pool is held, well before its status may be written again", func() string {
+		if p := getPool(t, "quick"); len(p.Finalizers) == 0 {
+			return fmt.Sprintf("%+v", p.Status)
+		}
+		return ""
+	})
+	if err := kube.Delete(t.Context(), getPool(t, "quick")); err != nil {
+		t.Fatal(err)
+	}
+	poolReady(t, "quick", v1beta1.ReasonDeleting)
+	if err := kube.Delete(t.Context(), get(t, ns, "a")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the pool goes", func() string {
+		if err := kube.Get(t.Context(), client.ObjectKey{Name: "quick"}, &v1beta1.IPAddressPool{}); !apierrors.IsNotFound(err) {
+			return fmt.Sprint(err)
+		}
+		return ""
+	})
+}
+
 func TestAnnounced(t *testing.T) {
 	ns := namespace(t)
 	create(t, newPool("web", "192.168.100.240"))

@@ -71,7 +71,6 @@ func TestE2E(t *testing.T) {
 	t.Run("LinkCut", testLinkCut)
 	t.Run("SpeakerGone", testSpeakerGone)
 	t.Run("SpeakerRestarts", testSpeakerRestarts)
-	t.Run("ControllerRestarts", testControllerRestarts)
 	t.Run("APIServerPaused", testAPIServerPaused)
 	t.Run("KillLoop", testKillLoop)
 }

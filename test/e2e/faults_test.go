@@ -193,49 +193,6 @@ func (s *scenario) processes(node, program string) []int {
 	return pids
 }
 
-// testControllerRestarts: the controllers are restarted five times while rivals wait for an address; none moves.
-func testControllerRestarts(t *testing.T) {
-	s := newScenario(t)
-	s.web("web", 1, "")
-	want := map[string][]netip.Addr{}
-	var assigned []*corev1.Service
-	for i := range 8 { // all that the pool has
-		svc := s.expose(fmt.Sprintf("held-%d", i), "web")
-		want[svc.Name] = addresses(svc)
-		assigned = append(assigned, svc)
-	}
-	var rivals []*corev1.Service
-	for i := range 4 {
-		rival := s.service(fmt.Sprintf("a-rival-%d", i), "web") // before the others in the order of names
-		s.create(rival)
-		rivals = append(rivals, rival)
-	}
-	for _, rival := range rivals {
-		s.Eventually(func(g Gomega) {
-			s.get(g, rival)
-			g.Expect(reason(rival, v1beta1.ConditionAddressAssigned)).To(Equal(v1beta1.ReasonPoolExhausted))
-		}).Should(Succeed())
-	}
-	for range 5 {
-		s.restartControllers()
-		s.controllersReady()
-		for _, svc := range assigned {
-			s.get(s, svc)
-			s.Expect(addresses(svc)).To(Equal(want[svc.Name]), "addresses of %s", svc.Name)
-		}
-		for _, rival := range rivals {
-			s.get(s, rival)
-			s.Expect(addresses(rival)).To(BeEmpty(), "addresses of %s", rival.Name)
-		}
-	}
-	// The controller that runs now does its work: what is released goes to the rival that has waited longest.
-	s.remove(assigned[3])
-	s.Eventually(func(g Gomega) {
-		s.get(g, rivals[0])
-		g.Expect(addresses(rivals[0])).To(Equal(want["held-3"]))
-	}).Should(Succeed())
-}
-
 var controllerPods = client.MatchingLabels{"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/component": "controller"}
 
 // restartControllers deletes both controllers' pods and waits until one that came in their place leads. It may still be reading what is
