@@ -18,7 +18,7 @@ type Allocator struct {
 	choice []*poolState // in the order of choice
 	claims []claim      // disjoint, sorted: which pool has an address
 
-	services map[Key]*allocation
+	services allocations
 	// holders of an address: the first here, further ones, who share it, in sharers.
 	holders holders
 	sharers map[netip.Addr][]*allocation
@@ -45,13 +45,8 @@ type allocation struct {
 	service Key
 	sharing *Sharing
 	held    []hold
-	one     [1]hold // what held begins as
-}
-
-func newAllocation(service Key, sharing *Sharing) *allocation {
-	s := &allocation{service: service, sharing: sharing}
-	s.held = s.one[:0]
-	return s
+	one     [1]hold     // what held begins as
+	next    *allocation // see allocations
 }
 
 type hold struct {
@@ -79,7 +74,7 @@ func (s *allocation) attribution(addr netip.Addr) poolName {
 func NewAllocator() *Allocator {
 	return &Allocator{
 		pools:    map[string]*poolState{},
-		services: map[Key]*allocation{},
+		services: newAllocations(),
 		holders:  newHolders(),
 		sharers:  map[netip.Addr][]*allocation{},
 		shared:   map[string][]netip.Addr{},
@@ -127,11 +122,10 @@ func (a *Allocator) AssignAll(reqs []Request) {
 }
 
 func (a *Allocator) assign(req *Request) Decision {
-	s := a.services[req.Service]
-	d := a.decide(req, s)
+	s := a.services.of(req.Service)
+	d := a.decide(req, s, true)
 	if s == nil && len(d.Addresses) > 0 {
-		s = newAllocation(req.Service, req.Sharing)
-		a.services[req.Service] = s
+		s = a.services.add(req.Service, req.Sharing)
 	}
 	if s != nil {
 		a.setSharing(s, req.Sharing)
@@ -157,7 +151,7 @@ func (a *Allocator) assign(req *Request) Decision {
 
 // Held are the addresses that a Service has, without those that it is leaving.
 func (a *Allocator) Held(service Key) []Assigned {
-	s := a.services[service]
+	s := a.services.of(service)
 	if s == nil {
 		return nil
 	}
@@ -172,13 +166,13 @@ func (a *Allocator) Held(service Key) []Assigned {
 
 // Reserved reports whether the address is reserved for the Service: held, or being left.
 func (a *Allocator) Reserved(service Key, addr netip.Addr) bool {
-	s := a.services[service]
+	s := a.services.of(service)
 	return s != nil && slices.ContainsFunc(s.held, func(h hold) bool { return h.addr == addr })
 }
 
 // Confirm says that the Service's status shows what it has and nothing else, so that what it was leaving is free.
 func (a *Allocator) Confirm(service Key) {
-	if s := a.services[service]; s != nil {
+	if s := a.services.of(service); s != nil {
 		a.drop(s, func(h hold) bool { return h.leaving })
 		a.settle()
 	}
@@ -188,7 +182,7 @@ func (a *Allocator) Confirm(service Key) {
 func (a *Allocator) Release(service Key) {
 	a.waiting.remove(service)
 	delete(a.woken, service)
-	if s := a.services[service]; s != nil {
+	if s := a.services.of(service); s != nil {
 		a.drop(s, func(hold) bool { return true })
 		a.settle()
 	}
@@ -205,7 +199,7 @@ func (a *Allocator) drop(s *allocation, which func(hold) bool) {
 	}
 	s.held = kept
 	if len(s.held) == 0 {
-		delete(a.services, s.service)
+		a.services.remove(s)
 	}
 }
 
@@ -382,12 +376,9 @@ func (a *Allocator) Import(items []Imported) []Conflict {
 	var conflicts []Conflict
 	for i := range items {
 		it := &items[i]
-		s := a.services[it.Service]
-		if s == nil {
-			s = newAllocation(it.Service, it.Sharing)
-		}
+		s := a.services.of(it.Service)
 		for j, addr := range it.Addresses {
-			if keeper, why := a.blocks(addr, s.service, it.Sharing, false); why != "" {
+			if keeper, why := a.blocks(addr, it.Service, it.Sharing, false); why != "" {
 				conflicts = append(conflicts, Conflict{it.Service, addr, keeper, why})
 				continue
 			}
@@ -397,10 +388,10 @@ func (a *Allocator) Import(items []Imported) []Conflict {
 			} else if len(it.Pools) == 1 {
 				pool = it.Pools[0]
 			}
+			if s == nil {
+				s = a.services.add(it.Service, it.Sharing)
+			}
 			a.hold(s, addr, pool)
-		}
-		if len(s.held) > 0 {
-			a.services[it.Service] = s
 		}
 	}
 	a.settle()
@@ -447,11 +438,11 @@ func (a *Allocator) PoolOf(addr netip.Addr) string {
 }
 
 // Holds reports whether the Service has or leaves an address.
-func (a *Allocator) Holds(service Key) bool { return a.services[service] != nil }
+func (a *Allocator) Holds(service Key) bool { return a.services.of(service) != nil }
 
 // Knows reports whether the Service has or leaves an address, or waits for one.
 func (a *Allocator) Knows(service Key) bool {
-	return a.services[service] != nil || a.waiting.services[service] != nil
+	return a.services.of(service) != nil || a.waiting.services[service] != nil
 }
 
 // Service names a Service by its namespace and name.
@@ -465,8 +456,8 @@ func (k Key) Name() string {
 
 // Services that have or leave an address.
 func (a *Allocator) Services() []Key {
-	list := make([]Key, 0, len(a.services))
-	for k := range a.services {
+	list := make([]Key, 0, a.services.n)
+	for k := range a.services.all() {
 		list = append(list, k)
 	}
 	return list

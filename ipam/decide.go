@@ -13,11 +13,14 @@ import (
 // of the requested pool or of the pools that are open to the Service in their order, an address that its sharing key has, and then
 // the lowest free one. A Service that asks for something else than it holds keeps what it holds until it can have the other,
 // unless it can no longer share it.
-func (a *Allocator) Decide(req Request) Decision { return a.decide(&req, a.services[req.Service]) }
+func (a *Allocator) Decide(req Request) Decision {
+	return a.decide(&req, a.services.of(req.Service), false)
+}
 
-// decide with what the Service has; nil: nothing.
-func (a *Allocator) decide(req *Request, has *allocation) Decision {
-	var d Decision
+// decide with what the Service has; nil: nothing. A brief decision does not say which pools were looked at where it gives all that is asked
+// for.
+func (a *Allocator) decide(req *Request, has *allocation, brief bool) Decision {
+	d := Decision{brief: brief}
 	if len(req.Families) == 0 {
 		d.Complete = true
 		d.Reason, d.missing = ReasonNoClusterIP, "the Service has no cluster IP, so that no node would forward to it: it is given no address"
@@ -114,7 +117,9 @@ func (a *Allocator) decideFamily(req *Request, has *allocation, f Family, d *Dec
 	want, asked := req.wanted(f)
 	if held.Addr.IsValid() && (!asked || held.Addr == want) && (req.Pool == "" || req.Pool == held.Pool) {
 		r.addr, r.kept = held, true
-		d.Considered = append(d.Considered, used(held, f, howHeld, ""))
+		if !d.brief {
+			d.Considered = append(d.Considered, used(held, f, howHeld, ""))
+		}
 		return r
 	}
 	if asked {
@@ -173,11 +178,8 @@ func (a *Allocator) whyNot(req *Request, want netip.Addr, d *Decision) (Reason, 
 		return ReasonAddressNotInPool, fmt.Sprintf("%s is in pool %s and not in pool %s, which the Service asks for; pool %s: %s",
 			want, p.Name, req.Pool, req.Pool, rangesOf(a.pools[req.Pool].Addresses))
 	}
-	if reason, why := p.stopped(); why != "" {
+	if reason, why := p.why(p.refuses(req, a.namespaces[req.Service.Namespace()])); why != "" {
 		return reason, fmt.Sprintf("%s cannot be given: %s", want, why)
-	}
-	if why := p.closedTo(req, a.namespaces[req.Service.Namespace()]); why != "" {
-		return ReasonPoolNotAllowed, fmt.Sprintf("%s cannot be given: %s", want, why)
 	}
 	if p.AvoidBuggyIPs && buggy(want) {
 		return ReasonAddressExcluded, fmt.Sprintf("%s is not given out because it ends in .0 or .255 and pool %s avoids these (spec.avoidBuggyIPs)", want, p.Name)
@@ -215,13 +217,22 @@ func (a *Allocator) choose(req *Request, f Family, d *Decision) (Assigned, Reaso
 		candidates = []*poolState{p}
 	}
 	labels := a.namespaces[req.Service.Namespace()]
+	if d.brief && req.Sharing == nil {
+		for _, p := range candidates {
+			if p.leavesOut(req, labels) == admits {
+				if addr, ok := p.lowest(f); ok {
+					return Assigned{addr, p.Name}, "", ""
+				}
+			}
+		}
+	}
 	first := len(d.Considered)
 	d.Considered = slices.Grow(d.Considered, len(candidates))
 	var few [4]*poolState
 	open := few[:0]
 	for _, p := range candidates {
 		c := Considered{Pool: p.Name, Family: f}
-		if c.Reason, c.text = p.refuses(req, labels); c.text == "" {
+		if c.Reason, c.text = p.why(p.leavesOut(req, labels)); c.text == "" {
 			open = append(open, p)
 		}
 		d.Considered = append(d.Considered, c)

@@ -45,11 +45,13 @@ type Decision struct {
 	Reason Reason
 	// Lost are addresses that the Service holds and cannot go on holding, because of others who share them.
 	Lost []Lost
-	// Considered is every pool that was looked at, in the order of choice, with what came of it.
+	// Considered is every pool that was looked at, in the order of choice, with what came of it. Only Decide says it of a Service that gets
+	// all that it asks for.
 	Considered []Considered
 
 	missing string // what the Service does not get, and why
 	waits   []waitKey
+	brief   bool
 }
 
 // Message is a sentence for the Service's owner: what it has, or what is missing and what would help.

@@ -100,41 +100,82 @@ func choiceOrder(a, b *poolState) int {
 	return strings.Compare(a.Name, b.Name)
 }
 
-// closedTo says why a Service, whose namespace has these labels, may not have an address of the pool, in a sentence; empty: it may.
-func (p *poolState) closedTo(req *Request, namespaceLabels map[string]string) string {
-	if p.Limits == nil {
-		return ""
+// refusal is why a pool gives a Service nothing new. A Service may be refused by many pools before one is open to it, so that this is
+// found out without making a text.
+type refusal uint8
+
+const (
+	admits refusal = iota
+	isDeleting
+	isDisabled
+	isUnreadable
+	otherNamespaces
+	otherServices
+	onRequestOnly
+)
+
+// stopped: the pool gives out nothing new at all.
+func (p *poolState) stopped() refusal {
+	switch {
+	case p.Deleting:
+		return isDeleting
+	case p.Disabled:
+		return isDisabled
+	case p.Invalid != "":
+		return isUnreadable
+	}
+	return admits
+}
+
+// refuses a Service, whose namespace has these labels, the addresses that it asks for by name.
+func (p *poolState) refuses(req *Request, namespaceLabels map[string]string) refusal {
+	if r := p.stopped(); r != admits || p.Limits == nil {
+		return r
 	}
 	l := p.Limits
 	if len(l.Namespaces)+len(l.NamespaceSelectors) > 0 &&
 		!slices.Contains(l.Namespaces, req.Service.Namespace()) && !anyMatches(l.NamespaceSelectors, namespaceLabels) {
-		var limits []string
-		if len(l.Namespaces) > 0 {
-			limits = append(limits, "namespaces "+cutList(l.Namespaces, ", "))
-		}
-		if len(l.NamespaceSelectors) > 0 {
-			limits = append(limits, "namespaces with labels "+selectorTexts(l.NamespaceSelectors))
-		}
-		return fmt.Sprintf("pool %s is limited to %s", p.Name, strings.Join(limits, " and to "))
+		return otherNamespaces
 	}
 	if len(l.ServiceSelectors) > 0 && !anyMatches(l.ServiceSelectors, req.Labels) {
-		return fmt.Sprintf("pool %s is limited to Services with labels %s", p.Name, selectorTexts(l.ServiceSelectors))
+		return otherServices
 	}
-	return ""
+	return admits
 }
 
-// refuses says why the pool is not among those that a Service is given an address from; empty: it is.
-func (p *poolState) refuses(req *Request, namespaceLabels map[string]string) (Reason, string) {
-	if reason, why := p.stopped(); why != "" {
-		return reason, why
+// leavesOut is like refuses, for a Service that asks for the pool or for nothing in particular.
+func (p *poolState) leavesOut(req *Request, namespaceLabels map[string]string) refusal {
+	if r := p.refuses(req, namespaceLabels); r != admits || req.Pool != "" || p.AutoAssign {
+		return r
 	}
-	if why := p.closedTo(req, namespaceLabels); why != "" {
-		return ReasonPoolNotAllowed, why
-	}
-	if req.Pool == "" && !p.AutoAssign {
+	return onRequestOnly
+}
+
+// why says the refusal in a sentence; empty: there is none.
+func (p *poolState) why(r refusal) (Reason, string) {
+	switch r {
+	case isDeleting:
+		return ReasonPoolDisabled, fmt.Sprintf("pool %s is being deleted", p.Name)
+	case isDisabled:
+		return ReasonPoolDisabled, fmt.Sprintf("pool %s is disabled", p.Name)
+	case isUnreadable:
+		return ReasonPoolDisabled, fmt.Sprintf("pool %s cannot be used: %s", p.Name, p.Invalid)
+	case otherNamespaces:
+		var limits []string
+		if l := p.Limits.Namespaces; len(l) > 0 {
+			limits = append(limits, "namespaces "+cutList(l, ", "))
+		}
+		if l := p.Limits.NamespaceSelectors; len(l) > 0 {
+			limits = append(limits, "namespaces with labels "+selectorTexts(l))
+		}
+		return ReasonPoolNotAllowed, fmt.Sprintf("pool %s is limited to %s", p.Name, strings.Join(limits, " and to "))
+	case otherServices:
+		return ReasonPoolNotAllowed, fmt.Sprintf("pool %s is limited to Services with labels %s", p.Name, selectorTexts(p.Limits.ServiceSelectors))
+	case onRequestOnly:
 		return ReasonPoolNotAllowed, fmt.Sprintf("pool %s is only for Services that ask for it (spec.autoAssign is false)", p.Name)
+	default:
+		return "", ""
 	}
-	return "", ""
 }
 
 func anyMatches(selectors []Selector, labels map[string]string) bool {
@@ -149,19 +190,6 @@ func selectorTexts(selectors []Selector) string {
 		}
 	}
 	return cutList(texts, " or ")
-}
-
-// stopped says why the pool gives out nothing new; empty: it does.
-func (p *poolState) stopped() (Reason, string) {
-	switch {
-	case p.Deleting:
-		return ReasonPoolDisabled, fmt.Sprintf("pool %s is being deleted", p.Name)
-	case p.Disabled:
-		return ReasonPoolDisabled, fmt.Sprintf("pool %s is disabled", p.Name)
-	case p.Invalid != "":
-		return ReasonPoolDisabled, fmt.Sprintf("pool %s cannot be used: %s", p.Name, p.Invalid)
-	}
-	return "", ""
 }
 
 // exhausted says that the pool has no free address of the family.

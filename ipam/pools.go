@@ -166,7 +166,7 @@ func (a *Allocator) attribute() {
 	for _, p := range a.pools {
 		p.assigned = [families]int64{}
 	}
-	for _, s := range a.services {
+	for _, s := range a.services.all() {
 		for i := range s.held {
 			h := &s.held[i]
 			claimant := a.claimant(h.addr)
@@ -213,7 +213,7 @@ func (a *Allocator) Status(pool string) (PoolStatus, bool) {
 	counts := func(f Family) Counts {
 		return Counts{Assigned: p.assigned[f], Available: p.available(f), Outside: max(p.assigned[f]-p.inUse[f], 0)}
 	}
-	_, stopped := p.stopped()
+	_, stopped := p.why(p.stopped())
 	return PoolStatus{IPv4: counts(IPv4), IPv6: counts(IPv6), Overlaps: slices.Clone(p.overlaps), Stopped: stopped}, true
 }
 

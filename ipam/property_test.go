@@ -15,7 +15,7 @@ import (
 func check(t *testing.T, a *Allocator) {
 	t.Helper()
 	holders := map[netip.Addr][]*allocation{}
-	for key, s := range a.services {
+	for key, s := range a.services.all() {
 		if s.service != key || len(s.held) == 0 {
 			t.Fatalf("%s is listed as %s and holds %v", s.service, key, s.held)
 		}
@@ -283,7 +283,7 @@ func TestOrderOfEvents(t *testing.T) {
 
 func (w *world) snapshot() map[Key][]hold {
 	m := map[Key][]hold{}
-	for k, s := range w.a.services {
+	for k, s := range w.a.services.all() {
 		m[k] = slices.Clone(s.held)
 	}
 	return m
@@ -299,7 +299,7 @@ func (w *world) checkKept(before map[Key][]hold, did string) {
 			}
 		}
 	}
-	for k, s := range w.a.services {
+	for k, s := range w.a.services.all() {
 		for _, h := range s.held {
 			if slices.ContainsFunc(before[k], func(o hold) bool { return o.addr == h.addr }) {
 				continue
@@ -308,7 +308,7 @@ func (w *world) checkKept(before map[Key][]hold, did string) {
 			if p == nil {
 				w.t.Fatalf("%s gave %s to %s, which is in no pool", did, h.addr, k)
 			}
-			if _, why := p.stopped(); why != "" || p.AvoidBuggyIPs && buggy(h.addr) {
+			if _, why := p.why(p.stopped()); why != "" || p.AvoidBuggyIPs && buggy(h.addr) {
 				w.t.Fatalf("%s gave %s to %s: %s", did, h.addr, k, why)
 			}
 		}
