@@ -213,25 +213,6 @@ func (s *scenario) restartControllers() {
 	}).WithTimeout(2 * patience).Should(Succeed())
 }
 
-// controllersReady waits until both of the Deployment's controllers are ready: the one that leads knows what is assigned.
-func (s *scenario) controllersReady() {
-	s.Helper()
-	s.Eventually(func(g Gomega) {
-		var pods corev1.PodList
-		g.Expect(cluster.List(s.ctx, &pods, client.InNamespace(system), controllerPods)).To(Succeed())
-		ready := 0
-		for i := range pods.Items {
-			p := &pods.Items[i]
-			for _, c := range p.Status.Conditions {
-				if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue && p.DeletionTimestamp == nil {
-					ready++
-				}
-			}
-		}
-		g.Expect(ready).To(Equal(2), "ready controllers")
-	}).WithTimeout(2 * patience).Should(Succeed())
-}
-
 // testAPIServerPaused: traffic and elections go on while the API server does not answer.
 func testAPIServerPaused(t *testing.T) {
 	s := newScenario(t)
