@@ -21,7 +21,7 @@ const (
 	gossipKeyBytes  = 32
 )
 
-// gossipKey makes the Secret if there is none. It never changes one: speakers with two keys would not hear each other.
+// gossipKey makes the Secret if there is none. It never changes one: when the key is changed is for the administrator to say.
 type gossipKey struct {
 	reader    client.Reader
 	writer    client.Writer
@@ -52,8 +52,8 @@ func (g *gossipKey) ensure(ctx context.Context) error {
 	var secret corev1.Secret
 	err := g.reader.Get(ctx, client.ObjectKey{Namespace: g.namespace, Name: GossipSecret}, &secret)
 	if err == nil {
-		if n := len(secret.Data[GossipSecretKey]); n != gossipKeyBytes {
-			g.log.Info("The gossip key has not 32 bytes, so the speakers cannot use it: delete the Secret and restart the controller",
+		if n := len(secret.Data[GossipSecretKey]); n < gossipKeyBytes/2 {
+			g.log.Info("The gossip key is too short, so the speakers do not use it: delete the Secret and restart the controller",
 				"secret", g.namespace+"/"+GossipSecret, "bytes", n)
 		}
 		return nil

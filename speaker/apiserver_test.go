@@ -253,7 +253,7 @@ func (k *cluster) speaker(name string, change ...func(*Options)) *running {
 	for _, f := range change {
 		f(&opts)
 	}
-	mo, err := ManagerOptions(context.Background(), apiServer.config, name, logr.Discard())
+	mo, err := ManagerOptions(context.Background(), apiServer.config, &opts)
 	if err != nil {
 		k.t.Fatal(err)
 	}

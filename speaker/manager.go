@@ -24,10 +24,9 @@ import (
 	"fairlead.io/fairlead/api/v1beta1"
 )
 
-// ManagerOptions are the options of a manager for a speaker: what it caches is trimmed to what a speaker on the
-// given node reads. The API server is
+// ManagerOptions are the options of a manager for a speaker: what it caches is trimmed to what that speaker reads. The API server is
 // asked once if it can select Services by type; older ones cannot, and send them all.
-func ManagerOptions(ctx context.Context, cfg *rest.Config, node string, log interface{ Info(string, ...any) }) (ctrl.Options, error) {
+func ManagerOptions(ctx context.Context, cfg *rest.Config, o *Options) (ctrl.Options, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1beta1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -42,7 +41,7 @@ func ManagerOptions(ctx context.Context, cfg *rest.Config, node string, log inte
 	if byType {
 		services.Field = loadBalancers
 	} else {
-		log.Info("the API server cannot select Services by type: all are read")
+		o.Log.Info("the API server cannot select Services by type: all are read")
 	}
 	notHeadless, err := labels.NewRequirement(corev1.IsHeadlessService, selection.DoesNotExist, nil)
 	if err != nil {
@@ -57,7 +56,9 @@ func ManagerOptions(ctx context.Context, cfg *rest.Config, node string, log inte
 				&corev1.Service{}:            services,
 				&discoveryv1.EndpointSlice{}: {Label: labels.NewSelector().Add(*notHeadless), Transform: trimSlice},
 				&corev1.Node{}:               {Transform: trimNode},
-				&v1beta1.Speaker{}:           {Transform: trimSpeaker(node)},
+				&corev1.Secret{}: {Namespaces: map[string]cache.Config{o.Namespace: {
+					FieldSelector: fields.OneTermEqualSelector("metadata.name", o.GossipSecret)}}},
+				&v1beta1.Speaker{}: {Transform: trimSpeaker(o.NodeName)},
 			},
 		},
 		// An API server that is slow to start is waited for.

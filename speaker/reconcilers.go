@@ -66,6 +66,13 @@ func (s *Speaker) setupReconcilers() error {
 			return fmt.Errorf("set up the %s controller: %w", name, err)
 		}
 	}
+	err = build("gossip-key").For(&corev1.Secret{}).Complete(reconcile.Func(func(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+		wait, err := s.readKey(ctx)
+		return reconcile.Result{RequeueAfter: wait}, err
+	}))
+	if err != nil {
+		return fmt.Errorf("set up the gossip-key controller: %w", err)
+	}
 	return nil
 }
 

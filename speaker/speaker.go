@@ -41,12 +41,14 @@ type Options struct {
 	Namespace string
 	// Class of the Services that are ours.
 	Class service.Class
-	// GossipSecret is the name of the Secret with the gossip's key, under GossipKey.
+	// GossipSecret is the name of the Secret with the gossip's keys, under GossipKey and PreviousGossipKey.
 	GossipSecret string
 	// GossipBind is where to listen for gossip; invalid: the Node's first internal address.
 	GossipBind netip.Addr
 	// GossipPort to listen on, TCP and UDP.
 	GossipPort uint16
+	// GossipProfile says how hard to look for dead speakers.
+	GossipProfile membership.Profile
 	// InterfacesExclude are the names of interfaces that are never used; nil: none.
 	InterfacesExclude *regexp.Regexp
 	// IgnoreExcludeLabel lets nodes answer that are labelled to be excluded from load balancers.
@@ -75,10 +77,12 @@ type Speaker struct {
 	gate      *gate
 	watcher   *netif.Watcher
 	firstLook chan struct{} // closed when the interfaces are known
+	keyRead   chan struct{}
 	synced    atomic.Bool
 
 	mu         sync.Mutex // guards what follows
 	members    *membership.Membership
+	keys       rotation
 	peers      map[string]netip.AddrPort
 	local      membership.Meta // of which the others are told
 	interfaces []netif.Interface
@@ -94,7 +98,7 @@ func New(mgr ctrl.Manager, opts Options) (*Speaker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	s := &Speaker{opts: opts, mgr: mgr, log: opts.Log, firstLook: make(chan struct{}), local: membership.Meta{DataplaneReady: true}}
+	s := &Speaker{opts: opts, mgr: mgr, log: opts.Log, firstLook: make(chan struct{}), keyRead: make(chan struct{}, 1), local: membership.Meta{DataplaneReady: true}}
 	a := opts.Announce
 	if a.Open == nil {
 		a.Open = announce.OpenPort(m, opts.Log.WithName("l2"))
@@ -171,7 +175,7 @@ func (s *Speaker) Start(ctx context.Context) error {
 
 // startGossip waits for what it takes, joins the peers that are known, and returns a membership that goes on by itself.
 func (s *Speaker) startGossip(ctx context.Context) (*membership.Membership, error) {
-	key, err := s.waitForKey(ctx)
+	keys, err := s.gossipKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +189,8 @@ func (s *Speaker) startGossip(ctx context.Context) (*membership.Membership, erro
 		local := s.local
 		s.mu.Unlock()
 		m, err = membership.Start(membership.Config{
-			Name: s.opts.NodeName, Bind: netip.AddrPortFrom(bind, s.opts.GossipPort), Key: key, Log: s.log.WithName("gossip"),
+			Name: s.opts.NodeName, Bind: netip.AddrPortFrom(bind, s.opts.GossipPort), Keys: keys, Profile: s.opts.GossipProfile,
+			Log: s.log.WithName("gossip"),
 		}, local)
 		return err
 	})
@@ -194,9 +199,14 @@ func (s *Speaker) startGossip(ctx context.Context) (*membership.Membership, erro
 	}
 	s.mu.Lock()
 	s.members = m
-	m.SetLocal(s.local) // it may have changed meanwhile
+	keys, _ = s.keys.at(time.Now()) // they, and what follows, may have changed meanwhile
+	err = m.SetKeys(keys)
+	m.SetLocal(s.local)
 	m.SetPeers(s.peers)
 	s.mu.Unlock()
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
 	s.status.changed()
 	s.join(ctx, m)
 	return m, nil

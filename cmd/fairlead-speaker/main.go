@@ -20,6 +20,7 @@ import (
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/version"
+	"fairlead.io/fairlead/l2/membership"
 	"fairlead.io/fairlead/l2/netif"
 	"fairlead.io/fairlead/speaker"
 )
@@ -34,6 +35,7 @@ func main() {
 type flags struct {
 	speaker.Options
 	gossipBind, exclude     string
+	gossipProfile           string
 	gossipPort              uint
 	metricsAddr, healthAddr string
 	showVersion             bool
@@ -50,6 +52,7 @@ func parse() (*flags, *zap.Options, error) {
 	flag.StringVar(&f.GossipSecret, "gossip-secret", speaker.DefaultGossipSecret, "Secret with the gossip's key, in the namespace")
 	flag.StringVar(&f.gossipBind, "gossip-bind-address", "", "address to gossip on; the Node's first internal address by default")
 	flag.UintVar(&f.gossipPort, "gossip-port", 9792, "port to gossip on, TCP and UDP")
+	flag.StringVar(&f.gossipProfile, "gossip-profile", string(membership.Fast), "how hard to look for dead speakers: fast (found in 1 s), lan (5 s; hundreds of nodes) or wan (a minute)")
 	flag.StringVar(&f.exclude, "interfaces-exclude", netif.DefaultExclude, "regular expression of interface names that are never used; empty: none")
 	flag.BoolVar(&f.IgnoreExcludeLabel, "ignore-exclude-lb", false, "let nodes answer that are labelled node.kubernetes.io/exclude-from-external-load-balancers")
 	flag.StringVar(&f.DataplaneHealthURL, "dataplane-health-url", speaker.DefaultDataplaneHealthURL, "health endpoint of the node's service proxy; empty: do not ask")
@@ -88,6 +91,9 @@ func parse() (*flags, *zap.Options, error) {
 			return nil, nil, fmt.Errorf("--gossip-bind-address: %w", err)
 		}
 	}
+	if f.GossipProfile, err = membership.ParseProfile(f.gossipProfile); err != nil {
+		return nil, nil, fmt.Errorf("--gossip-profile: %w", err)
+	}
 	if f.InterfacesExclude, err = netif.ParseExclude(f.exclude); err != nil {
 		return nil, nil, fmt.Errorf("--interfaces-exclude: %w", err)
 	}
@@ -118,7 +124,7 @@ func run() error {
 		return fmt.Errorf("find the API server: %w; set --kubeconfig outside of a cluster", err)
 	}
 	cfg.QPS = -1 // the API server's priority and fairness limits us
-	opts, err := speaker.ManagerOptions(stop, cfg, f.NodeName, log)
+	opts, err := speaker.ManagerOptions(stop, cfg, &f.Options)
 	if err != nil {
 		return err
 	}

@@ -20,9 +20,6 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// KeySize is the size in bytes of the gossip's key (AES-256).
-const KeySize = 32
-
 // label keeps other memberlist clusters out that happen to use the port; it is authenticated with each message.
 const label = "fairlead"
 
@@ -32,8 +29,10 @@ type Config struct {
 	Name string
 	// Bind is the address and port, TCP and UDP, to listen on; the address must be one that peers reach. Port 0 chooses one.
 	Bind netip.AddrPort
-	// Key encrypts the gossip; KeySize bytes.
-	Key []byte
+	// Keys of the gossip, KeySize bytes each; see SetKeys.
+	Keys [][]byte
+	// Profile says how hard to look for dead members; empty: Fast.
+	Profile Profile
 	// RejoinInterval is the time between attempts to reach peers that are no members; 0: 3 s.
 	RejoinInterval time.Duration
 	Log            logr.Logger
@@ -50,6 +49,7 @@ type Member struct {
 type Membership struct {
 	cfg     Config
 	list    *memberlist.Memberlist
+	keyring *memberlist.Keyring
 	addr    netip.AddrPort
 	changes chan struct{}
 	publish chan struct{} // the local meta has changed
@@ -68,14 +68,19 @@ type Membership struct {
 
 // Start takes up gossip. It listens, but knows nobody before SetPeers and Join.
 func Start(cfg Config, local Meta) (*Membership, error) {
-	if len(cfg.Key) != KeySize {
-		return nil, fmt.Errorf("start gossip as %s: the key has %d bytes, it must have %d", cfg.Name, len(cfg.Key), KeySize)
+	if err := checkKeys(cfg.Keys); err != nil {
+		return nil, fmt.Errorf("start gossip as %s: %w", cfg.Name, err)
+	}
+	keyring, err := memberlist.NewKeyring(cfg.Keys, cfg.Keys[0])
+	if err != nil {
+		return nil, fmt.Errorf("start gossip as %s: %w", cfg.Name, err)
 	}
 	if cfg.RejoinInterval == 0 {
 		cfg.RejoinInterval = 3 * time.Second
 	}
 	m := &Membership{
 		cfg:     cfg,
+		keyring: keyring,
 		changes: make(chan struct{}, 1),
 		publish: make(chan struct{}, 1),
 		rejoin:  make(chan struct{}, 1),
@@ -95,23 +100,16 @@ func Start(cfg Config, local Meta) (*Membership, error) {
 	return m, nil
 }
 
-// config is memberlist's configuration. A probe each 200 ms that may take 100 ms, and a suspicion of 400 ms (up to 10
-// members; it grows with their logarithm), find a dead node in 0.7 to 1 s; a suspected node that lives refutes in time.
+// config is memberlist's configuration.
 func (m *Membership) config() *memberlist.Config {
-	c := memberlist.DefaultLANConfig()
+	c := m.cfg.Profile.config()
 	c.Name = m.cfg.Name
 	c.Label = label
 	c.BindAddr = m.cfg.Bind.Addr().String()
 	c.BindPort = int(m.cfg.Bind.Port())
 	c.AdvertiseAddr = c.BindAddr
 	c.AdvertisePort = c.BindPort
-	c.SecretKey = m.cfg.Key
-	c.ProbeInterval = 200 * time.Millisecond
-	c.ProbeTimeout = 100 * time.Millisecond
-	c.SuspicionMult = 2
-	c.GossipInterval = 50 * time.Millisecond // a hand-over waits for it
-	c.PushPullInterval = 15 * time.Second
-	c.TCPTimeout = 2 * time.Second
+	c.Keyring = m.keyring
 	c.EnableCompression = false             // of a few hundred bytes: a compressor is made for each, and costs more than it saves
 	c.DeadNodeReclaimTime = 5 * time.Second // a node that comes back with another address
 	c.Delegate = delegate{m}

@@ -77,7 +77,7 @@ func FuzzDecodeMeta(f *testing.F) {
 func start(t *testing.T, name string, key []byte) *Membership {
 	t.Helper()
 	m, err := Start(Config{
-		Name: name, Bind: netip.MustParseAddrPort("127.0.0.1:0"), Key: key,
+		Name: name, Bind: netip.MustParseAddrPort("127.0.0.1:0"), Keys: [][]byte{key},
 		RejoinInterval: 200 * time.Millisecond, Log: logr.Discard(),
 	}, Meta{DataplaneReady: true, Interfaces: []string{"eth0"}})
 	if err != nil {
@@ -149,7 +149,7 @@ func TestMembership(t *testing.T) {
 	if err := b.Leave(time.Second); err == nil {
 		t.Error("left what was stopped before")
 	}
-	again, err := Start(Config{Name: "b", Bind: addr, Key: key, Log: logr.Discard()}, Meta{DataplaneReady: true})
+	again, err := Start(Config{Name: "b", Bind: addr, Keys: [][]byte{key}, Log: logr.Discard()}, Meta{DataplaneReady: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,77 @@ func TestOtherKeyIsKeptOut(t *testing.T) {
 }
 
 func TestShortKeyIsRefused(t *testing.T) {
-	if _, err := Start(Config{Name: "a", Bind: netip.MustParseAddrPort("127.0.0.1:0"), Key: []byte("short")}, Meta{}); err == nil {
+	if _, err := Start(Config{Name: "a", Bind: netip.MustParseAddrPort("127.0.0.1:0"), Keys: [][]byte{[]byte("short")}}, Meta{}); err == nil {
 		t.Error("a short key was accepted")
+	}
+}
+
+// TestKeyRotation: the key is changed while the gossip goes on, member by member, and nobody is lost; who has the old key only stays out.
+func TestKeyRotation(t *testing.T) {
+	old, next := bytes.Repeat([]byte{1}, KeySize), bytes.Repeat([]byte{2}, KeySize)
+	a, b := start(t, "a", old), start(t, "b", old)
+	a.SetPeers(map[string]netip.AddrPort{"b": b.Addr()})
+	until(t, a, "b is there", count(2))
+	until(t, b, "a is there", count(2))
+	lost := func(m *Membership) {
+		t.Helper()
+		if n := len(m.Members()); n != 2 {
+			t.Fatalf("%s sees %d members", m.cfg.Name, n)
+		}
+	}
+	told := 0
+	tells := func(from, to *Membership) { // what one says reaches the other
+		t.Helper()
+		told++
+		from.SetLocal(Meta{DataplaneReady: true, Interfaces: []string{fmt.Sprintf("eth%d", told)}})
+		until(t, to, "news has come", func(members map[string]Member) bool {
+			return slices.Equal(members[from.cfg.Name].Meta.Interfaces, []string{fmt.Sprintf("eth%d", told)})
+		})
+		lost(a)
+		lost(b)
+	}
+	for _, step := range []struct {
+		m    *Membership
+		keys [][]byte
+	}{
+		{a, [][]byte{old, next}}, {b, [][]byte{old, next}}, // both understand the new one
+		{a, [][]byte{next, old}}, {b, [][]byte{next, old}}, // both send with it
+		{a, [][]byte{next}}, {b, [][]byte{next}},
+	} {
+		if err := step.m.SetKeys(step.keys); err != nil {
+			t.Fatal(err)
+		}
+		tells(a, b)
+		tells(b, a)
+	}
+	if err := a.SetKeys(nil); err == nil {
+		t.Error("no key was taken")
+	}
+	if err := a.SetKeys([][]byte{next, []byte("short")}); err == nil {
+		t.Error("a short key was taken")
+	}
+	c := start(t, "c", old)
+	c.SetPeers(map[string]netip.AddrPort{"a": a.Addr()})
+	if err := c.Join(context.Background()); err == nil || len(c.Members()) != 1 {
+		t.Errorf("with the old key: %v, members %v", err, c.Members())
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	for _, name := range []string{"fast", "lan", "wan"} {
+		p, err := ParseProfile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := Start(Config{Name: "a", Bind: netip.MustParseAddrPort("127.0.0.1:0"), Keys: [][]byte{make([]byte, KeySize)}, Profile: p, Log: logr.Discard()}, Meta{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := ParseProfile("slow"); err == nil {
+		t.Error("an unknown profile was taken")
 	}
 }
