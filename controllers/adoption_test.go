@@ -128,31 +128,108 @@ func TestAdoption(t *testing.T) {
 	hasAddress(t, ns, "new", "192.168.100.201")
 }
 
-// An address in the status of a Service of another class is not given to anybody until it is free.
+func ofAnotherClass(svc *corev1.Service) {
+	class := "example.com/other"
+	svc.Spec.LoadBalancerClass = &class
+}
+
+// An address in the status of a Service of another class is not given to anybody until it is free, and that Service is left as it is.
 func TestForeignClass(t *testing.T) {
 	ns := namespace(t)
 	create(t, newPool("web", "192.168.100.240-192.168.100.241"))
-	theirs := func(svc *corev1.Service) { class := "example.com/other"; svc.Spec.LoadBalancerClass = &class }
-	create(t, newService(ns, "theirs", theirs))
+	create(t, newService(ns, "theirs", ofAnotherClass))
 	show(t, ns, "theirs", nil, "192.168.100.240")
+	// The annotation was copied from a Service of ours: that makes it no such Service.
+	create(t, newService(ns, "marked", ofAnotherClass, annotated(v1beta1.AnnotationAllocatedFromPool, "web")))
+	show(t, ns, "marked", nil, "10.1.1.1")
 	run(t)
 	create(t, newService(ns, "a"))
 	hasAddress(t, ns, "a", "192.168.100.241")
 	create(t, newService(ns, "b", annotated(v1beta1.AnnotationLoadBalancerIPs, "192.168.100.240")))
 	pending(t, ns, "b", v1beta1.ReasonAddressInUse, "it is served by another implementation")
-	// It moves while we run, and then goes.
+	// It shows more while we run: what it had before is not free for a moment.
+	create(t, newPool("news", "10.9.9.9", "192.168.100.243"))
+	show(t, ns, "theirs", nil, "10.9.9.9", "192.168.100.240")
+	eventually(t, "that is seen", func() string {
+		if p := getPool(t, "news"); p.Status.IPv4.Assigned != 1 {
+			return fmt.Sprintf("%+v", p.Status.IPv4)
+		}
+		return ""
+	})
+	pending(t, ns, "b", v1beta1.ReasonAddressInUse, "it is served by another implementation")
+	// It moves, and then goes.
 	show(t, ns, "theirs", nil, "192.168.100.242")
 	hasAddress(t, ns, "b", "192.168.100.240")
-	if svc := get(t, ns, "theirs"); ips(svc) != "192.168.100.242" || len(svc.Status.Conditions) > 0 {
-		t.Errorf("the Service of another class was touched: %+v", svc.Status)
-	}
 	create(t, newPool("more", "192.168.100.242"))
-	create(t, newService(ns, "c"))
+	create(t, newService(ns, "c", annotated(v1beta1.AnnotationAddressPool, "more")))
 	pending(t, ns, "c", v1beta1.ReasonPoolExhausted, "pool more has no free IPv4 address: 1 of 1 in use")
 	if err := kube.Delete(t.Context(), get(t, ns, "theirs")); err != nil {
 		t.Fatal(err)
 	}
 	hasAddress(t, ns, "c", "192.168.100.242")
+
+	// It shows an address of ours: that stays with ours, and is not free when ours is gone.
+	show(t, ns, "marked", nil, "192.168.100.242", "192.168.100.243")
+	eventually(t, "that is seen", func() string {
+		if p := getPool(t, "news"); p.Status.IPv4.Assigned != 1 {
+			return fmt.Sprintf("%+v", p.Status.IPv4)
+		}
+		return ""
+	})
+	hasAddress(t, ns, "c", "192.168.100.242")
+	if err := kube.Delete(t.Context(), get(t, ns, "c")); err != nil {
+		t.Fatal(err)
+	}
+	create(t, newService(ns, "d", annotated(v1beta1.AnnotationAddressPool, "more")))
+	pending(t, ns, "d", v1beta1.ReasonPoolExhausted, "1 of 1 in use")
+	if svc := get(t, ns, "marked"); ips(svc) != "192.168.100.242 192.168.100.243" || len(svc.Status.Conditions) > 0 || svc.Annotations[v1beta1.AnnotationAllocatedFromPool] == "" {
+		t.Errorf("the Service of another class was touched: %+v %v", svc.Status, svc.Annotations)
+	}
+}
+
+// Services that MetalLB let share an address go on sharing it, though we would not let them begin to.
+func TestAdoptedShares(t *testing.T) {
+	ns, other := namespace(t), namespace(t)
+	p := newPool("web", "192.168.100.240-192.168.100.249")
+	p.Spec.AllowCrossNamespaceSharing = true
+	create(t, p)
+	want := map[string]string{}
+	for _, tc := range []struct {
+		ns, name, ip string
+		port         int32
+		selector     map[string]string
+	}{
+		{ns, "two-namespaces-1", "192.168.100.245", 80, map[string]string{"app": "web"}},
+		{other, "two-namespaces-2", "192.168.100.245", 443, map[string]string{"app": "web"}},
+		{ns, "no-selector-1", "192.168.100.246", 80, nil},
+		{ns, "no-selector-2", "192.168.100.246", 443, nil},
+	} {
+		create(t, newService(tc.ns, tc.name, annotated("metallb.io/allow-shared-ip", tc.ip), func(svc *corev1.Service) {
+			svc.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+			svc.Spec.Ports[0].Port = tc.port
+			svc.Spec.Selector = tc.selector
+		}))
+		show(t, tc.ns, tc.name, nil, tc.ip)
+		want[tc.ns+"/"+tc.name] = tc.ip
+	}
+	for range 2 {
+		c := run(t)
+		leads(t, c)
+		for key, ip := range want {
+			ns, name, _ := strings.Cut(key, "/")
+			eventually(t, name+" is adopted", func() string {
+				svc := get(t, ns, name)
+				if ips(svc) != ip {
+					t.Fatalf("%s had %s and has %q", name, ip, ips(svc))
+				}
+				if c := condition(svc, v1beta1.ConditionAddressAssigned); c.Status != metav1.ConditionTrue {
+					return fmt.Sprintf("%+v", c)
+				}
+				return ""
+			})
+		}
+		c.stop()
+	}
 }
 
 // Another program that keeps writing its own address into the status of a Service of ours is told of, and not fought at full speed.
@@ -187,6 +264,16 @@ func TestOverwritten(t *testing.T) {
 	if n := requests(t, "PATCH services/status") - writes; n > 3 {
 		t.Errorf("20 times overwritten within moments, it was written %d times", n)
 	}
+	// What its owner changes meanwhile counts at once, though it is written later: b cannot have the port that a has now.
+	share := annotated(v1beta1.AnnotationAllowSharedIP, "k")
+	update(t, ns, "a", func(svc *corev1.Service) {
+		share(svc)
+		svc.Spec.Ports[0].Port = 443
+	})
+	create(t, newService(ns, "b", share, func(svc *corev1.Service) { svc.Spec.Ports[0].Port = 444 }))
+	hasAddress(t, ns, "b", "192.168.100.240") // so that is known
+	create(t, newService(ns, "c", share, func(svc *corev1.Service) { svc.Spec.Ports[0].Port = 443 }))
+	pending(t, ns, "c", v1beta1.ReasonPoolExhausted, "1 of 1 in use")
 }
 
 // A Service that is being deleted is given nothing any more, and keeps what it has until it is gone.
@@ -213,4 +300,18 @@ func TestBeingDeleted(t *testing.T) {
 		t.Errorf("a Service that is being deleted was given %s", got)
 	}
 	update(t, ns, "waits", func(svc *corev1.Service) { svc.Finalizers = nil })
+
+	// Also one that has an address and waited for another.
+	policy := corev1.IPFamilyPolicyPreferDualStack
+	create(t, newPool("more", "192.168.100.241"))
+	create(t, newService(ns, "dual", held, func(svc *corev1.Service) { svc.Spec.IPFamilyPolicy = &policy }))
+	hasAddress(t, ns, "dual", "192.168.100.241")
+	if err := kube.Delete(t.Context(), get(t, ns, "dual")); err != nil {
+		t.Fatal(err)
+	}
+	create(t, newService(ns, "six", func(svc *corev1.Service) { svc.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} }))
+	pending(t, ns, "six", v1beta1.ReasonNoPool, "no IPv6 addresses") // so the deletion before it is known
+	create(t, newPool("six", "fd00:100::1"))
+	hasAddress(t, ns, "six", "fd00:100::1")
+	update(t, ns, "dual", func(svc *corev1.Service) { svc.Finalizers = nil })
 }

@@ -196,6 +196,9 @@ func (r *announcementReconciler) Reconcile(ctx context.Context, req reconcile.Re
 		}
 		return reconcile.Result{}, fmt.Errorf("read Service %s: %w", req, err)
 	}
+	if older, _ := r.book.behind(allocation.Key(&svc), svc.ResourceVersion); older {
+		return reconcile.Result{RequeueAfter: behindRetry}, nil // see serviceReconciler
+	}
 	held := r.book.held(allocation.Key(&svc))
 	// What is not written yet is the service reconciler's, which writes this condition with the addresses.
 	if !r.class.Ours(&svc) || len(held) == 0 || !slices.Equal(service.Addresses(&svc), addressesOf(held)) {

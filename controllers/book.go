@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"fairlead.io/fairlead/internal/allocation"
+	"fairlead.io/fairlead/internal/service"
 	"fairlead.io/fairlead/ipam"
 )
 
@@ -37,6 +38,7 @@ type Book struct {
 
 // known is what was last learnt of a Service from the API server itself.
 type known struct {
+	uid types.UID
 	// resourceVersion of the last answer; what the cache has is older if it is below.
 	resourceVersion string
 	// uncertain: a write may or may not have happened, so that only a read from the API server can tell.
@@ -115,8 +117,8 @@ func (b *Book) connect(which *queue) func(context.Context, queue) error {
 // or another implementation served it while it waited. So the outcome is the same as after a restart, and nobody's address is wiped out.
 func (b *Book) assign(it ipam.Imported) (d ipam.Decision, conflicts []ipam.Conflict) {
 	b.with(func(a *ipam.Allocator) {
-		if x := b.known[it.Service]; x.foreign {
-			a.Release(it.Service)
+		if x := b.known[it.Service]; x.foreign { // it is ours from now on
+			a.Observe(it.Service, it.Addresses)
 			delete(b.known, it.Service)
 		}
 		if len(it.Addresses) > 0 && !a.Holds(it.Service) {
@@ -132,30 +134,31 @@ func (b *Book) assign(it ipam.Imported) (d ipam.Decision, conflicts []ipam.Confl
 }
 
 // written notes that the API server's answer shows what the Service has, and nothing else.
-func (b *Book) written(k ipam.Key, resourceVersion string, change *statusChange) {
+func (b *Book) written(svc *corev1.Service, resourceVersion string, change *statusChange) {
+	k := allocation.Key(svc)
 	b.with(func(a *ipam.Allocator) {
 		x := b.known[k]
-		b.known[k] = known{resourceVersion: resourceVersion, shown: change.addresses, isShown: !change.keepAddresses, overwritten: x.overwritten, overwrittenLast: x.overwrittenLast}
+		b.known[k] = known{uid: svc.UID, resourceVersion: resourceVersion, shown: change.addresses, isShown: !change.keepAddresses,
+			overwritten: x.overwritten, overwrittenLast: x.overwrittenLast}
 		a.Confirm(k)
 	})
 }
 
-// foreign notes what the status shows of a Service that another implementation serves.
-func (b *Book) foreign(it ipam.Imported) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	k := it.Service
-	held := b.alloc.Held(k)
-	if slices.EqualFunc(held, it.Addresses, func(h ipam.Assigned, addr netip.Addr) bool { return h.Addr == addr }) {
-		return
+// observe notes what the status shows of a Service that another implementation serves.
+func (b *Book) observe(svc *corev1.Service, resourceVersion string) {
+	k := allocation.Key(svc)
+	var addrs []netip.Addr
+	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		addrs = service.Addresses(svc)
 	}
-	b.alloc.Release(k)
-	delete(b.known, k)
-	if len(it.Addresses) > 0 {
-		b.alloc.Import([]ipam.Imported{it})
-		b.known[k] = known{foreign: true}
-	}
-	b.tell()
+	b.with(func(a *ipam.Allocator) {
+		a.Observe(k, addrs)
+		if len(addrs) == 0 {
+			delete(b.known, k)
+		} else {
+			b.known[k] = known{uid: svc.UID, resourceVersion: resourceVersion, foreign: true}
+		}
+	})
 }
 
 // The address that somebody else takes out of a Service's status is put back at once, and again; whoever does it a third time within
@@ -173,6 +176,10 @@ func (b *Book) overwritten(svc *corev1.Service, now time.Time) (times int, wait 
 	defer b.mu.Unlock()
 	k := allocation.Key(svc)
 	x := b.known[k]
+	if x.uid != svc.UID { // made anew under its name
+		x = known{}
+		b.known[k] = x
+	}
 	if x.isShown && !sameAddresses(svc, x.shown) {
 		if now.Sub(x.overwrittenLast) > overwriteMemory {
 			x.overwritten = 0
@@ -210,13 +217,9 @@ func (b *Book) news() predicate.Predicate {
 	}
 }
 
-// stopWaiting takes a Service out of those that wait, unless it holds something.
+// stopWaiting takes a Service out of those that wait.
 func (b *Book) stopWaiting(k ipam.Key) {
-	b.with(func(a *ipam.Allocator) {
-		if !a.Holds(k) {
-			a.Release(k)
-		}
-	})
+	b.with(func(a *ipam.Allocator) { a.StopWaiting(k) })
 }
 
 // namespace notes a namespace's labels.
@@ -224,15 +227,25 @@ func (b *Book) namespace(name string, labels map[string]string) {
 	b.with(func(a *ipam.Allocator) { a.SetNamespace(name, labels) })
 }
 
-// released notes that the Service is gone, or shows no address of ours any more.
-func (b *Book) released(k ipam.Key, resourceVersion string) {
+// released notes that the Service is gone.
+func (b *Book) released(k ipam.Key) {
 	b.with(func(a *ipam.Allocator) {
 		a.Release(k)
-		if resourceVersion == "" {
-			delete(b.known, k)
-		} else {
-			b.known[k] = known{resourceVersion: resourceVersion}
-		}
+		delete(b.known, k)
+	})
+}
+
+// ours reports whether the addresses that a Service shows are from Fairlead, although it does not serve the Service any more: it wrote
+// them, or one of them is in a pool.
+func (b *Book) ours(svc *corev1.Service) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k := allocation.Key(svc)
+	if x := b.known[k]; x.isShown && x.uid == svc.UID && sameAddresses(svc, x.shown) {
+		return true
+	}
+	return slices.ContainsFunc(service.Addresses(svc), func(addr netip.Addr) bool {
+		return b.alloc.Reserved(k, addr) && !b.known[k].foreign && b.alloc.PoolOf(addr) != ""
 	})
 }
 
@@ -241,7 +254,7 @@ func (b *Book) doubt(k ipam.Key) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	x := b.known[k]
-	x.uncertain = true
+	x.uncertain, x.isShown = true, false
 	b.known[k] = x
 }
 

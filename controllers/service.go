@@ -68,24 +68,20 @@ func (r *serviceReconciler) Reconcile(ctx context.Context, req reconcile.Request
 		svc = corev1.Service{}
 		if err := r.reader.Get(ctx, req.NamespacedName, &svc); err != nil {
 			if apierrors.IsNotFound(err) {
-				r.book.released(k, "")
+				r.book.released(k)
 				return reconcile.Result{}, nil
 			}
 			return reconcile.Result{}, fmt.Errorf("read Service %s from the API server: %w", k, err)
 		}
 	} else if older {
-		return reconcile.Result{}, nil // the cache will bring what is known already, and an event with it
+		return reconcile.Result{RequeueAfter: behindRetry}, nil // the event that will bring what is known already passes unseen, see news
 	}
 	_, served := r.book.has(k)
 	switch {
 	case !r.class.Ours(&svc) && (served || allocation.Marked(&svc)):
 		return r.letGo(ctx, &svc)
 	case !r.class.Ours(&svc):
-		it := allocation.Foreign(&svc)
-		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
-			it.Addresses = nil
-		}
-		r.book.foreign(it)
+		r.book.observe(&svc, svc.ResourceVersion)
 		return reconcile.Result{}, nil
 	case !svc.DeletionTimestamp.IsZero():
 		r.book.stopWaiting(k) // it keeps what it has until it is gone
@@ -97,7 +93,7 @@ func (r *serviceReconciler) Reconcile(ctx context.Context, req reconcile.Request
 // gone releases what a Service had, once the API server itself says that it is gone.
 func (r *serviceReconciler) gone(ctx context.Context, req reconcile.Request, k ipam.Key) (reconcile.Result, error) {
 	if has, _ := r.book.has(k); !has {
-		r.book.released(k, "")
+		r.book.released(k)
 		return reconcile.Result{}, nil
 	}
 	var svc metav1.PartialObjectMetadata
@@ -113,7 +109,7 @@ func (r *serviceReconciler) gone(ctx context.Context, req reconcile.Request, k i
 	if held := r.book.held(k); len(held) > 0 {
 		log.FromContext(ctx).Info("Released the addresses of a deleted Service", "addresses", texts(held))
 	}
-	r.book.released(k, "")
+	r.book.released(k)
 	return reconcile.Result{}, nil
 }
 
@@ -123,10 +119,10 @@ func (r *serviceReconciler) serve(ctx context.Context, svc *corev1.Service) (rec
 	if isNew && times == overwriteTolerated+1 {
 		r.warnOverwritten(ctx, svc, r.book.held(k))
 	}
-	if wait > 0 {
-		return reconcile.Result{RequeueAfter: wait}, nil
-	}
 	d, conflicts := r.book.assign(allocation.Imported(svc))
+	if wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil // decided, and written later
+	}
 	for _, c := range conflicts {
 		r.warnConflict(svc, c)
 	}
@@ -155,7 +151,7 @@ func (r *serviceReconciler) serve(ctx context.Context, svc *corev1.Service) (rec
 	if err != nil {
 		return r.failed(k, err)
 	}
-	r.book.written(k, version, &change)
+	r.book.written(svc, version, &change)
 	r.report(ctx, svc, d, before)
 	return reconcile.Result{}, nil
 }
@@ -164,17 +160,16 @@ func (r *serviceReconciler) serve(ctx context.Context, svc *corev1.Service) (rec
 func (r *serviceReconciler) letGo(ctx context.Context, svc *corev1.Service) (reconcile.Result, error) {
 	k := allocation.Key(svc)
 	held := r.book.held(k)
-	change := statusChange{keepAddresses: true, drop: []string{v1beta1.ConditionAddressAssigned, v1beta1.ConditionAnnounced}}
-	if slices.ContainsFunc(service.Addresses(svc), func(a netip.Addr) bool {
-		return slices.ContainsFunc(held, func(h ipam.Assigned) bool { return h.Addr == a })
-	}) {
-		change.keepAddresses = false
-	}
+	change := statusChange{keepAddresses: !r.book.ours(svc), drop: []string{v1beta1.ConditionAddressAssigned, v1beta1.ConditionAnnounced}}
 	version, err := r.write(ctx, svc, &change)
 	if err != nil {
 		return r.failed(k, err)
 	}
-	r.book.released(k, version)
+	if change.keepAddresses {
+		r.book.observe(svc, version)
+	} else {
+		r.book.released(k)
+	}
 	if len(held) > 0 {
 		log.FromContext(ctx).Info("Released the addresses of a Service that is not served any more", "addresses", texts(held))
 		r.recorder.Eventf(svc, nil, corev1.EventTypeNormal, eventReleased, actionRelease, "Released %s: the Service is not served by Fairlead any more", texts(held))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -195,7 +196,7 @@ func logOf(mgr manager.Manager, kind string) func(*reconcile.Request) logr.Logge
 		if r == nil {
 			return log.WithValues("controller", kind)
 		}
-		return log.WithValues(kind, r.String())
+		return log.WithValues(kind, strings.TrimPrefix(r.String(), "/"))
 	}
 }
 

@@ -65,13 +65,13 @@ func (s *start) fill(ctx context.Context) error {
 		}
 		a.AssignAll(loaded.Requests)
 		for k, svc := range loaded.Services {
-			s.book.known[k] = known{resourceVersion: svc.ResourceVersion}
+			s.book.known[k] = known{uid: svc.UID, resourceVersion: svc.ResourceVersion}
 			if s.book.services != nil {
 				s.book.services.Add(requestOf(k))
 			}
 		}
-		for _, k := range loaded.Foreign {
-			s.book.known[k] = known{foreign: true}
+		for k, svc := range loaded.Foreign {
+			s.book.known[k] = known{uid: svc.UID, resourceVersion: svc.ResourceVersion, foreign: true}
 		}
 	})
 	if err != nil {

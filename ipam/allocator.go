@@ -57,6 +57,9 @@ type hold struct {
 	leaving bool
 }
 
+// foreign: another implementation serves the Service.
+func (s *allocation) foreign() bool { return s.sharing != nil && s.sharing.Foreign }
+
 func (s *allocation) leaves(addr netip.Addr) bool {
 	return slices.ContainsFunc(s.held, func(h hold) bool { return h.addr == addr && h.leaving })
 }
@@ -323,6 +326,9 @@ func (a *Allocator) setSharing(s *allocation, sharing *Sharing) {
 }
 
 func (a *Allocator) listShared(key string, addr netip.Addr) {
+	if key == "" {
+		return // of a foreign Service: nobody can join it
+	}
 	list := a.shared[key]
 	if i, found := slices.BinarySearchFunc(list, addr, netip.Addr.Compare); !found {
 		a.shared[key] = slices.Insert(list, i, addr)
@@ -378,7 +384,7 @@ func (a *Allocator) Import(items []Imported) []Conflict {
 		it := &items[i]
 		s := a.services.of(it.Service)
 		for j, addr := range it.Addresses {
-			if keeper, why := a.blocks(addr, it.Service, it.Sharing, false); why != "" {
+			if keeper, why := a.blocks(addr, it.Service, it.Sharing, true); why != "" {
 				conflicts = append(conflicts, Conflict{it.Service, addr, keeper, why})
 				continue
 			}
@@ -398,12 +404,36 @@ func (a *Allocator) Import(items []Imported) []Conflict {
 	return conflicts
 }
 
+// Observe notes which addresses the status of a Service shows that another implementation serves; none: it is gone, or shows none.
+// Nobody is given them as long as it does. A Service of ours that has one of them keeps it.
+func (a *Allocator) Observe(service Key, addrs []netip.Addr) {
+	s := a.services.of(service)
+	if s == nil && len(addrs) == 0 {
+		return
+	}
+	foreign := &Sharing{Foreign: true}
+	if s == nil {
+		s = a.services.add(service, foreign)
+	}
+	a.setSharing(s, foreign)
+	for _, addr := range addrs {
+		a.hold(s, addr, "")
+	}
+	a.drop(s, func(h hold) bool { return !slices.Contains(addrs, h.addr) })
+	a.waiting.remove(service)
+	a.settle()
+}
+
+// StopWaiting forgets that a Service waits; what it has it keeps.
+func (a *Allocator) StopWaiting(service Key) { a.waiting.remove(service) }
+
 // blocks finds a holder of the address that a Service cannot share it with. To a Service that is on the address already, those who
-// are leaving it do not count: of two that cannot stay together one moves, and not the other as well.
+// are leaving it do not count: of two that cannot stay together one moves, and not the other as well; nor do those whom another
+// implementation has put there meanwhile.
 func (a *Allocator) blocks(addr netip.Addr, service Key, sharing *Sharing, staying bool) (keeper Key, why string) {
 	a.eachHolder(addr, func(o *allocation) bool {
-		if o.service != service && (!staying || !o.leaves(addr)) {
-			keeper, why = o.service, sharing.conflict(o.sharing)
+		if o.service != service && (!staying || !o.leaves(addr) && !o.foreign()) {
+			keeper, why = o.service, sharing.conflict(o.sharing, staying)
 		}
 		return why == ""
 	})

@@ -54,6 +54,9 @@ func (a *Allocator) decide(req *Request, has *allocation, brief bool) Decision {
 	if req.Policy == Require {
 		bothOrNone(results)
 	}
+	if !brief {
+		d.agree(results)
+	}
 	explain(&d, req, results)
 	conclude(&d, results)
 	return d
@@ -301,22 +304,34 @@ func reasonFor(considered []Considered, req *Request, had bool, open int) Reason
 	return ReasonPoolExhausted
 }
 
-// noneOf says that no pool has an address, with the answer of each.
+// noneOf says that no pool has an address, with the answer of each that is open to the Service, or of each where none is.
 func noneOf(considered []Considered, req *Request, f Family, open int) string {
 	if len(considered) == 0 {
 		return "there is no IPAddressPool: create one"
 	}
-	whys := make([]string, len(considered))
-	for i, c := range considered {
-		whys[i] = c.text
+	var full, closed []string
+	for _, c := range considered {
+		if c.Reason == ReasonPoolExhausted {
+			full = append(full, c.text)
+		} else {
+			closed = append(closed, c.text)
+		}
 	}
 	switch {
-	case len(whys) == 1:
-		return whys[0]
-	case req.Pool == "" && open == 0:
-		return "no pool is open to this Service: " + cutList(whys, "; ")
+	case len(considered) == 1:
+		return considered[0].text
+	case open == 0 && req.Pool == "":
+		return "no pool is open to this Service: " + cutList(closed, "; ")
 	}
-	return fmt.Sprintf("no pool that is open to this Service has a free %s address: %s", f, cutList(whys, "; "))
+	text := fmt.Sprintf("no pool that is open to this Service has a free %s address: %s", f, cutList(full, "; "))
+	switch len(closed) {
+	case 0:
+	case 1:
+		text += "; and " + closed[0]
+	default:
+		text += fmt.Sprintf("; %d other pools are not open to it", len(closed))
+	}
+	return text
 }
 
 func (a *Allocator) unknownPool(name string) string {
@@ -331,6 +346,9 @@ func (a *Allocator) poolList() string {
 	texts := make([]string, len(a.choice))
 	for i, p := range a.choice {
 		texts[i] = p.Name + " " + rangesOf(p.Addresses)
+		if p.Invalid != "" {
+			texts[i] = p.Name + " (cannot be used, see its status)"
+		}
 	}
 	slices.Sort(texts)
 	return "pools: " + cutList(texts, "; ")
@@ -345,6 +363,28 @@ func bothOrNone(results []familyResult) {
 		r := &results[i]
 		if !r.unmet && !r.kept {
 			r.addr, r.kept, r.unmet = r.instead, r.instead.Addr.IsValid(), true
+		}
+	}
+}
+
+// agree makes what is said of the pools agree with what is given.
+func (d *Decision) agree(results []familyResult) {
+	for i := range results {
+		r := &results[i]
+		said := false
+		for j := range d.Considered {
+			c := &d.Considered[j]
+			switch {
+			case !c.Used || c.Family != r.family:
+			case c.addr == r.addr.Addr:
+				said = true
+			default:
+				c.Used, c.Reason, c.how = false, ReasonPoolExhausted, howNot
+				c.text = fmt.Sprintf("%s could be had, but the Service requires both families", c.addr)
+			}
+		}
+		if !said && r.addr.Addr.IsValid() {
+			d.Considered = append(d.Considered, used(r.addr, r.family, howHeld, ""))
 		}
 	}
 }

@@ -157,21 +157,33 @@ func TestAssign(t *testing.T) {
 // An address that another implementation gave to a Service is given to nobody, until that Service is without it.
 func TestForeign(t *testing.T) {
 	a := allocator(t, pool(t, "web", 0, "192.0.2.10-192.0.2.11"))
-	theirs := Request{Service: "shop/theirs", Created: start, Sharing: &Sharing{Foreign: true}}
-	if c := a.Import([]Imported{{Request: theirs, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.10")}}}); len(c) > 0 {
-		t.Fatal(c)
-	}
+	theirs := []netip.Addr{netip.MustParseAddr("192.0.2.10")}
+	a.Observe("shop/theirs", theirs)
 	check(t, a)
-	if d := a.Assign(request("a", 1, sharing("", "", 80))); text(d.Addresses) != "192.0.2.11" {
+	if d := a.Assign(request("a", 1, sharing("k", "", 80))); text(d.Addresses) != "192.0.2.11" {
 		t.Errorf("a is given %q: %s", text(d.Addresses), d.Message())
 	}
 	d := a.Assign(request("b", 2, asking("192.0.2.10")))
 	if want := "192.0.2.10 belongs to Service shop/theirs and cannot be shared with it: it is served by another implementation"; d.Message() != want {
 		t.Errorf("%q, want %q", d.Message(), want)
 	}
-	a.Release("shop/theirs")
+	// It shows more, in another order: what it had is not free for a moment.
+	a.Observe("shop/theirs", append([]netip.Addr{netip.MustParseAddr("10.9.9.9")}, theirs...))
+	if got := text(a.Held("shop/b")); got != "" {
+		t.Errorf("b has %q", got)
+	}
+	a.Observe("shop/theirs", nil)
 	if got := text(a.Held("shop/b")); got != "192.0.2.10" {
 		t.Errorf("b has %q", got)
+	}
+	// It shows what b has: b keeps it, and when b is gone it is not free.
+	a.Observe("shop/theirs", theirs)
+	if d := a.Assign(request("b", 2, asking("192.0.2.10"))); text(d.Addresses) != "192.0.2.10" {
+		t.Errorf("b has %q: %s", text(d.Addresses), d.Message())
+	}
+	a.Release("shop/b")
+	if d := a.Assign(request("c", 3)); text(d.Addresses) != "" {
+		t.Errorf("c is given %q", text(d.Addresses))
 	}
 	check(t, a)
 }

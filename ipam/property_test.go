@@ -27,21 +27,21 @@ func check(t *testing.T, a *Allocator) {
 	for addr, list := range holders {
 		for i, s := range list {
 			for _, o := range list[:i] {
-				if s.leaves(addr) || o.leaves(addr) {
-					continue // that they cannot be together may be why
+				if s.leaves(addr) || o.leaves(addr) || s.foreign() || o.foreign() {
+					continue // that they cannot be together may be why; and what others do is theirs
 				}
-				if why := s.sharing.conflict(o.sharing); why != "" {
+				if why := s.sharing.conflict(o.sharing, true); why != "" {
 					t.Fatalf("%s and %s are both on %s: %s", s.service, o.service, addr, why)
 				}
 			}
-			if s.sharing != nil && !slices.Contains(a.shared[s.sharing.Key], addr) {
+			if s.sharing != nil && !s.foreign() && !slices.Contains(a.shared[s.sharing.Key], addr) {
 				t.Fatalf("%s is not listed under the key %s", addr, s.sharing.Key)
 			}
 		}
 		if n := 1 + len(a.sharers[addr]); a.holders.of(addr) == nil || n != len(list) {
 			t.Fatalf("%s has %d holders and lists %d", addr, len(list), n)
 		}
-		pool := a.names.of(list[0].attribution(addr))
+		pool := a.names.of(a.holders.of(addr).attribution(addr))
 		if c := a.claimant(addr); c != nil && c.Name != pool {
 			t.Fatalf("%s is attributed to pool %q and claimed by %q", addr, pool, c.Name)
 		}
@@ -82,7 +82,7 @@ func check(t *testing.T, a *Allocator) {
 			}
 		}
 	}
-	// Nobody waits for something that is there.
+	// Nobody waits for something that is there, and what is said of the pools agrees with what is given.
 	for key, w := range a.waiting.services {
 		var held []Assigned
 		for _, f := range w.req.Families {
@@ -92,7 +92,18 @@ func check(t *testing.T, a *Allocator) {
 				}
 			}
 		}
-		if d := a.Decide(w.req); text(d.Addresses) != text(held) {
+		d := a.Decide(w.req)
+		for _, c := range d.Considered {
+			if c.Used && !slices.ContainsFunc(d.Addresses, func(x Assigned) bool { return x.Addr == c.addr }) {
+				t.Fatalf("%s: %s is said to be used, and %q is given", key, c.addr, text(d.Addresses))
+			}
+		}
+		for _, x := range d.Addresses {
+			if w.req.Invalid == "" && !slices.ContainsFunc(d.Considered, func(c Considered) bool { return c.Used && c.addr == x.Addr }) {
+				t.Fatalf("%s: %s is given, and nothing said of it", key, x.Addr)
+			}
+		}
+		if text(d.Addresses) != text(held) {
 			t.Fatalf("%s waits with %q for %v (%s) and could have %q: %s; %+v", key, text(held), w.keys, w.decision.Message(), text(d.Addresses), d.Message(), w.req)
 		}
 	}
@@ -113,6 +124,8 @@ type world struct {
 	a     *Allocator
 	pools map[string]Pool
 	reqs  map[Key]Request
+	// theirs is what Services of other implementations show.
+	theirs map[Key][]netip.Addr
 }
 
 func (w *world) pick(list ...string) string { return list[w.r.IntN(len(list))] }
@@ -189,7 +202,17 @@ func (w *world) randomRequest(key Key, created int) Request {
 
 func (w *world) step() string {
 	key := Key(w.pick("a", "b") + fmt.Sprintf("/%d", w.r.IntN(14)))
-	switch w.r.IntN(10) {
+	switch w.r.IntN(11) {
+	case 10:
+		key = Key(fmt.Sprintf("theirs/%d", w.r.IntN(3)))
+		w.theirs[key] = nil
+		for range w.r.IntN(3) {
+			if addr := w.randomRange()[0].From(); !slices.Contains(w.theirs[key], addr) {
+				w.theirs[key] = append(w.theirs[key], addr)
+			}
+		}
+		w.a.Observe(key, w.theirs[key])
+		return fmt.Sprintf("observe %s with %v", key, w.theirs[key])
 	case 0:
 		name := w.pick("p0", "p1", "p2")
 		if w.r.IntN(3) == 0 {
@@ -231,7 +254,7 @@ func TestAnyHistory(t *testing.T) {
 		}
 	}()
 	for seed := range uint64(300) {
-		w := &world{t: t, r: rand.New(rand.NewPCG(seed, 1)), a: NewAllocator(), pools: map[string]Pool{}, reqs: map[Key]Request{}}
+		w := &world{t: t, r: rand.New(rand.NewPCG(seed, 1)), a: NewAllocator(), pools: map[string]Pool{}, reqs: map[Key]Request{}, theirs: map[Key][]netip.Addr{}}
 		for i := range 150 {
 			before := w.snapshot()
 			did := w.step()
@@ -292,7 +315,17 @@ func (w *world) snapshot() map[Key][]hold {
 // checkKept: an address leaves a Service only by Release, or by Confirm after it was marked; what is new lies in an open pool.
 func (w *world) checkKept(before map[Key][]hold, did string) {
 	w.t.Helper()
+	for k, addrs := range w.theirs {
+		for _, addr := range addrs {
+			if !w.a.Reserved(k, addr) {
+				w.t.Fatalf("%s: %s of %s is free", did, addr, k)
+			}
+		}
+	}
 	for k, held := range before {
+		if k.Namespace() == "theirs" {
+			continue
+		}
 		for _, h := range held {
 			if !w.a.Reserved(k, h.addr) && did != "release "+string(k) && (did != "confirm "+string(k) || !h.leaving) {
 				w.t.Fatalf("%s took %s from %s", did, h.addr, k)
@@ -300,7 +333,14 @@ func (w *world) checkKept(before map[Key][]hold, did string) {
 		}
 	}
 	for k, s := range w.a.services.all() {
+		if s.foreign() {
+			continue
+		}
 		for _, h := range s.held {
+			if o := w.a.Holders(h.addr); slices.ContainsFunc(o, func(o Key) bool { return o.Namespace() == "theirs" }) &&
+				!slices.ContainsFunc(before[k], func(o hold) bool { return o.addr == h.addr }) {
+				w.t.Fatalf("%s gave %s to %s, which %v has", did, h.addr, k, o)
+			}
 			if slices.ContainsFunc(before[k], func(o hold) bool { return o.addr == h.addr }) {
 				continue
 			}
@@ -351,6 +391,9 @@ func (w *world) restart() {
 	}
 	if c := next.Import(items); len(c) != 0 {
 		w.t.Fatalf("conflicts after a restart: %v", c)
+	}
+	for key, addrs := range w.theirs {
+		next.Observe(key, addrs)
 	}
 	next.AssignAll(reqs)
 	check(w.t, next)

@@ -86,6 +86,9 @@ type Sharing struct {
 	// Local is the selector's identity where only nodes with an endpoint take traffic (externalTrafficPolicy Local), and empty
 	// where all nodes do. It must be equal, because an address is announced from one set of nodes.
 	Local string
+	// Selector is what Local is made of, without the namespace. Services that share an address already, as other implementations let
+	// them where these are equal, go on sharing it.
+	Selector string
 }
 
 // Port of a protocol.
@@ -94,8 +97,8 @@ type Port struct {
 	Port     uint16
 }
 
-// conflict says why two Services cannot be on one address, whatever the pool allows; empty: they can.
-func (s *Sharing) conflict(o *Sharing) string {
+// conflict says why two Services cannot be on one address, whatever the pool allows; empty: they can. Staying is for two that are on it.
+func (s *Sharing) conflict(o *Sharing, staying bool) string {
 	switch {
 	case s != nil && o != nil && s.Foreign && o.Foreign:
 		return "" // what others do among themselves is theirs
@@ -109,6 +112,8 @@ func (s *Sharing) conflict(o *Sharing) string {
 		return "it names no sharing key"
 	case s.Key != o.Key:
 		return "it names another sharing key"
+	case s.Local != o.Local && staying && s.Local != "" && o.Local != "" && s.Selector == o.Selector:
+		// adopted like that
 	case s.Local != o.Local && (s.Local == "" || o.Local == ""):
 		return "the two differ in externalTrafficPolicy"
 	case s.Local != o.Local:

@@ -33,6 +33,7 @@ func waiterLess(a, b *waiter) bool { return requestOrder(&a.req, &b.req) < 0 }
 
 func (w *waiting) put(req *Request, d Decision) {
 	w.remove(req.Service)
+	d.Considered = nil // not needed to wait, and large
 	x := &waiter{req: *req, decision: d, keys: append(slices.Clone(d.waits), waitKey{}, namespaceKey(req.Service.Namespace()))}
 	w.services[req.Service] = x
 	if !d.Satisfied {

@@ -48,7 +48,7 @@ func Imported(svc *corev1.Service) ipam.Imported {
 	if r.SharingKey != "" {
 		s := &ipam.Sharing{Key: r.SharingKey}
 		if service.Local(svc) {
-			s.Local = service.SelectorIdentity(svc)
+			s.Local, s.Selector = service.SelectorIdentity(svc), service.SelectorText(svc)
 		}
 		for _, p := range service.Ports(svc) {
 			s.Ports = append(s.Ports, ipam.Port{Protocol: string(p.Protocol), Port: p.Port})
@@ -58,21 +58,10 @@ func Imported(svc *corev1.Service) ipam.Imported {
 	return it
 }
 
-// Foreign is what the status of a Service shows that another implementation serves: addresses that are not to be given to others.
-// It asks for nothing.
-func Foreign(svc *corev1.Service) ipam.Imported {
-	return ipam.Imported{
-		Request: ipam.Request{
-			Service: Key(svc), Created: svc.CreationTimestamp.Time, Sharing: &ipam.Sharing{Foreign: true},
-		},
-		Addresses: service.Addresses(svc),
-	}
-}
-
-// Marked reports whether the Service carries anything that only Fairlead writes.
+// Marked reports whether the Service's status carries anything that only Fairlead writes. The annotation does not count: it is easily
+// copied from one Service to another.
 func Marked(svc *corev1.Service) bool {
-	_, annotated := svc.Annotations[v1beta1.AnnotationAllocatedFromPool]
-	return annotated || meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAddressAssigned) != nil ||
+	return meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAddressAssigned) != nil ||
 		meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAnnounced) != nil
 }
 

@@ -25,13 +25,13 @@ type Loaded struct {
 	Conflicts []ipam.Conflict
 	// Services that have to do with Fairlead: served, or left with something of it. They point into the Cluster.
 	Services map[ipam.Key]*corev1.Service
-	// Foreign are Services of other implementations that hold addresses.
-	Foreign []ipam.Key
+	// Foreign are Services of other implementations that show addresses. They point into the Cluster.
+	Foreign map[ipam.Key]*corev1.Service
 }
 
 // Load tells an empty allocator the cluster's pools and namespaces and what the statuses of Services show. Nothing is assigned.
 func (c *Cluster) Load(a *ipam.Allocator, class service.Class) (Loaded, error) {
-	l := Loaded{Services: map[ipam.Key]*corev1.Service{}}
+	l := Loaded{Services: map[ipam.Key]*corev1.Service{}, Foreign: map[ipam.Key]*corev1.Service{}}
 	pools := make([]ipam.Pool, len(c.Pools))
 	for i := range c.Pools {
 		pools[i], _ = Pool(&c.Pools[i])
@@ -42,7 +42,7 @@ func (c *Cluster) Load(a *ipam.Allocator, class service.Class) (Loaded, error) {
 	for i := range c.Namespaces {
 		a.SetNamespace(c.Namespaces[i].Name, c.Namespaces[i].Labels)
 	}
-	var ours, foreign []ipam.Imported
+	var ours []ipam.Imported
 	for i := range c.Services {
 		svc := &c.Services[i]
 		served := class.Ours(svc)
@@ -55,13 +55,13 @@ func (c *Cluster) Load(a *ipam.Allocator, class service.Class) (Loaded, error) {
 				l.Requests = append(l.Requests, it.Request)
 			}
 		case svc.Spec.Type == corev1.ServiceTypeLoadBalancer && len(service.Addresses(svc)) > 0:
-			it := Foreign(svc)
-			l.Foreign = append(l.Foreign, it.Service)
-			foreign = append(foreign, it)
+			l.Foreign[Key(svc)] = svc
 		}
 	}
 	l.Conflicts = a.Import(ours)
-	// Whoever is older: what is ours stays ours, and what others do among themselves is not for us to judge.
-	a.Import(foreign)
+	// After ours, whoever is older: what is ours stays ours.
+	for k, svc := range l.Foreign {
+		a.Observe(k, service.Addresses(svc))
+	}
 	return l, nil
 }

@@ -20,7 +20,7 @@ type Class struct {
 	Require bool
 }
 
-// Ours reports whether a Service is served: type LoadBalancer, and of the class. It says nothing about cluster IPs: see Headless.
+// Ours reports whether a Service is served: type LoadBalancer, and of the class. It says nothing about cluster IPs: see Families.
 func (c Class) Ours(svc *corev1.Service) bool {
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return false
@@ -66,9 +66,6 @@ func Families(svc *corev1.Service) []Family {
 	}
 	return families
 }
-
-// Headless reports whether the Service has no cluster IP, so that nothing on a node would forward to it.
-func Headless(svc *corev1.Service) bool { return len(Families(svc)) == 0 }
 
 // RequiresDualStack reports whether the Service wants addresses of both families or none.
 func RequiresDualStack(svc *corev1.Service) bool {
@@ -124,13 +121,17 @@ func SelectorIdentity(svc *corev1.Service) string {
 	if len(svc.Spec.Selector) == 0 {
 		return svc.Namespace + "/" + svc.Name
 	}
+	return svc.Namespace + SelectorText(svc)
+}
+
+// SelectorText is a text that Services have in common exactly when their selectors are equal, in whatever namespaces.
+func SelectorText(svc *corev1.Service) string {
 	keys := make([]string, 0, len(svc.Spec.Selector))
 	for k := range svc.Spec.Selector {
 		keys = append(keys, k)
 	}
 	slices.Sort(keys)
 	var b strings.Builder
-	b.WriteString(svc.Namespace)
 	// A comma and an equals sign occur in no label key or value, so that different selectors give different texts.
 	for _, k := range keys {
 		b.WriteByte(',')

@@ -56,9 +56,6 @@ func TestFamilies(t *testing.T) {
 			if got := Families(svc); !slices.Equal(got, tc.want) {
 				t.Errorf("Families = %v, want %v", got, tc.want)
 			}
-			if got := Headless(svc); got != (len(tc.want) == 0) {
-				t.Errorf("Headless = %v", got)
-			}
 		})
 	}
 }
