@@ -27,7 +27,8 @@ type source struct {
 	files               []string
 }
 
-func (s *source) read(cmd *cobra.Command) (cli.Snapshot, error) {
+// read takes a snapshot; the Services named are in it whatever their type.
+func (s *source) read(cmd *cobra.Command, services ...ipam.Key) (cli.Snapshot, error) {
 	if len(s.files) > 0 {
 		return cli.ReadFiles(s.files, cmd.InOrStdin()) //nolint:wrapcheck // it says what failed
 	}
@@ -35,7 +36,7 @@ func (s *source) read(cmd *cobra.Command) (cli.Snapshot, error) {
 	if err != nil {
 		return cli.Snapshot{}, err //nolint:wrapcheck // as above
 	}
-	return cli.Read(cmd.Context(), c) //nolint:wrapcheck // as above
+	return cli.Read(cmd.Context(), c, services...) //nolint:wrapcheck // as above
 }
 
 func newCommand() *cobra.Command {
@@ -85,11 +86,12 @@ func newExplain(from *source) *cobra.Command {
 			if ns == "" {
 				ns = cli.DefaultNamespace(from.kubeconfig, from.context)
 			}
-			snapshot, err := from.read(cmd)
+			name := ipam.Service(ns, args[0])
+			snapshot, err := from.read(cmd, name)
 			if err != nil {
 				return err
 			}
-			return cli.ExplainService(cmd.OutOrStdout(), snapshot, ipam.Service(ns, args[0]), options) //nolint:wrapcheck // it says what failed
+			return cli.ExplainService(cmd.OutOrStdout(), snapshot, name, options) //nolint:wrapcheck // it says what failed
 		},
 	}
 	svc.Flags().StringVarP(&namespace, "namespace", "n", "", "namespace of the Service (default: that of the kubeconfig's context, else default)")

@@ -50,16 +50,19 @@ func ExplainService(w io.Writer, s Snapshot, key ipam.Key, o ExplainOptions) err
 	if err != nil {
 		return err //nolint:wrapcheck // it says what failed
 	}
+	out.row("Asks for", asksText(svc))
+	out.row("Status shows", statusText(svc, a))
 	if o.Anew {
 		a.Release(key)
 	}
 	d, ok := a.DecideAmong(loaded.Requests, key)
 	if !ok {
-		out.row("", "it is being deleted, and keeps what it has until it is gone")
+		out.row("", "it is being deleted: it is given nothing, and keeps what it has until it is gone")
 		return out.finish("explain Service " + string(key))
 	}
-	out.row("Asks for", asksText(svc))
-	out.row("Status shows", statusText(svc, a))
+	if len(s.Pools) == 0 || !slices.ContainsFunc(s.Namespaces, func(ns corev1.Namespace) bool { return ns.Name == svc.Namespace }) {
+		out.row("Not known", "what was read has no IPAddressPool, or not the Namespace "+svc.Namespace+" with its labels: what follows may differ from what the cluster does")
+	}
 	for _, c := range loaded.Conflicts {
 		if c.Service == key {
 			out.row("", fmt.Sprintf("%s is also in the status of Service %s, which keeps it: %s", c.Addr, c.Keeper, c.Why))
@@ -75,7 +78,7 @@ func ExplainService(w io.Writer, s Snapshot, key ipam.Key, o ExplainOptions) err
 	}
 	out.row(what, cmp.Or(strings.Join(gets, ", "), "nothing"))
 	out.row("Because", fmt.Sprintf("%s: %s", d.Reason, d.Message()))
-	if c := meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAddressAssigned); !o.Anew && (c == nil || c.Reason != string(d.Reason)) {
+	if c := meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAddressAssigned); !o.Anew && (c == nil || c.Reason != string(d.Reason) || !strings.HasPrefix(d.Message(), strings.TrimSuffix(c.Message, "…"))) {
 		said := "nothing"
 		if c != nil {
 			said = c.Reason + ": " + c.Message

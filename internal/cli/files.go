@@ -88,12 +88,18 @@ func (s *Snapshot) addObject(o runtime.Object, decoder runtime.Decoder) error {
 	case *v1beta1.Speaker:
 		s.Speakers = append(s.Speakers, *o)
 	case *corev1.Service:
+		if o.Namespace == "" {
+			o.Namespace = corev1.NamespaceDefault
+		}
 		s.Services = append(s.Services, *o)
 	case *corev1.Namespace:
 		s.Namespaces = append(s.Namespaces, *o)
 	case *corev1.Node:
 		s.Nodes = append(s.Nodes, *o)
 	case *discoveryv1.EndpointSlice:
+		if o.Namespace == "" {
+			o.Namespace = corev1.NamespaceDefault
+		}
 		s.EndpointSlices = append(s.EndpointSlices, *o)
 	case *corev1.List:
 		for i := range o.Items {

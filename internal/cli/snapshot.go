@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/allocation"
+	"fairlead.io/fairlead/ipam"
 )
 
 // Snapshot is the cluster's state as far as Fairlead is concerned.
@@ -20,7 +24,7 @@ type Snapshot struct {
 	Pools            []v1beta1.IPAddressPool
 	L2Advertisements []v1beta1.L2Advertisement
 	Speakers         []v1beta1.Speaker
-	// Services of type LoadBalancer.
+	// Services of type LoadBalancer, and others that were asked for.
 	Services       []corev1.Service
 	Namespaces     []corev1.Namespace
 	Nodes          []corev1.Node
@@ -66,8 +70,8 @@ func newScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// Read takes a snapshot of the cluster.
-func Read(ctx context.Context, c client.Reader) (Snapshot, error) {
+// Read takes a snapshot of the cluster. The Services named are in it, if they exist, whatever their type.
+func Read(ctx context.Context, c client.Reader, named ...ipam.Key) (Snapshot, error) {
 	var (
 		pools          v1beta1.IPAddressPoolList
 		advertisements v1beta1.L2AdvertisementList
@@ -92,6 +96,18 @@ func Read(ctx context.Context, c client.Reader) (Snapshot, error) {
 	} {
 		if err := c.List(ctx, x.list, x.opts...); err != nil {
 			return Snapshot{}, fmt.Errorf("list %s: %w", x.what, err)
+		}
+	}
+	for _, k := range named {
+		if slices.ContainsFunc(services.Items, func(svc corev1.Service) bool { return allocation.Key(&svc) == k }) {
+			continue
+		}
+		var svc corev1.Service
+		err := c.Get(ctx, client.ObjectKey{Namespace: k.Namespace(), Name: k.Name()}, &svc)
+		if err == nil {
+			services.Items = append(services.Items, svc)
+		} else if !apierrors.IsNotFound(err) {
+			return Snapshot{}, fmt.Errorf("read Service %s: %w", k, err)
 		}
 	}
 	return Snapshot{
