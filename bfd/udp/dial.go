@@ -29,16 +29,17 @@ type Path struct {
 
 // Conn sends a session's packets, always from the same port. Its methods are not safe for concurrent use.
 type Conn struct {
+	network *Network
 	fd      int
 	to      unix.Sockaddr
 	port    uint16
-	ifindex int
-	network *Network
+	ifname  string
+	ifindex int // 0: the path names no interface
 }
 
 // Dial opens a socket for a path. It sends with a TTL of 255 from a port that no other session has, and receives nothing.
 func (n *Network) Dial(p Path) (*Conn, error) {
-	c := &Conn{network: n}
+	c := &Conn{network: n, ifname: p.Interface}
 	if p.Interface != "" {
 		ifi, err := net.InterfaceByName(p.Interface)
 		if err != nil {
@@ -120,6 +121,18 @@ func sockaddr(a netip.Addr, port uint16, ifindex int) unix.Sockaddr {
 
 // Interface is the index of the path's interface; 0: the path names none.
 func (c *Conn) Interface() int { return c.ifindex }
+
+// Stale reports that the path's interface is gone, or was replaced by another one of its name: a new Conn is needed.
+func (c *Conn) Stale() bool {
+	if c.ifname == "" {
+		return false
+	}
+	request, err := unix.NewIfreq(c.ifname)
+	if err == nil {
+		err = unix.IoctlIfreq(c.fd, unix.SIOCGIFINDEX, request)
+	}
+	return err != nil || int(request.Uint32()) != c.ifindex
+}
 
 // Send sends a packet. It never waits: a packet that cannot be sent at once is lost.
 func (c *Conn) Send(packet []byte) error {
