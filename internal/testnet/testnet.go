@@ -101,7 +101,7 @@ func (n *Namespace) Do(f func() error) {
 	})
 }
 
-// Command is a program that will run in the namespace, and that is killed when this process ends.
+// Command is a program that will run in the namespace.
 func (n *Namespace) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	n.t.Helper()
 	path, err := exec.LookPath(name)
@@ -117,8 +117,20 @@ func (n *Namespace) Command(ctx context.Context, name string, args ...string) *e
 	file := os.NewFile(uintptr(fd), "network namespace")
 	n.t.Cleanup(func() { _ = file.Close() })
 	cmd.ExtraFiles = []*os.File{file}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
+}
+
+// Daemon is a program that will run in the namespace until this process ends or kills it, with all that it starts. (A signal on
+// the parent's death would come too early: the kernel sends it when the thread ends that has started the program.)
+func (n *Namespace) Daemon(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
+	n.t.Helper()
+	// The first process of a PID namespace takes all others with it, and this one goes when its input ends.
+	cmd := n.Command(ctx, "/bin/sh", append([]string{"-c", `"$0" "$@" </dev/null & read _`, name}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	if _, err := cmd.StdinPipe(); err != nil { // held open by cmd
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	return cmd, nil
 }
 
 // Connect joins two namespaces by a cable: an interface in each, both up. It ends with the test.
@@ -143,6 +155,30 @@ func Connect(a *Namespace, nameA string, b *Namespace, nameB string) {
 	})
 	a.SetLink(nameA, true)
 	b.SetLink(nameB, true)
+}
+
+// Bridge joins interfaces by a bridge, in which one of them can be set down without the hosts behind them losing an address.
+func (n *Namespace) Bridge(name string, ports ...string) {
+	n.t.Helper()
+	n.Do(func() error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = name
+		snooping := false // without a querier it may hold back what neighbour discovery needs
+		bridge := &netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &snooping}
+		if err := netlink.LinkAdd(bridge); err != nil {
+			return fmt.Errorf("make bridge %s: %w", name, err)
+		}
+		for _, port := range ports {
+			link, err := netlink.LinkByName(port)
+			if err == nil {
+				err = netlink.LinkSetMaster(link, bridge)
+			}
+			if err != nil {
+				return fmt.Errorf("join %s to bridge %s: %w", port, name, err)
+			}
+		}
+		return netlink.LinkSetUp(bridge)
+	})
 }
 
 // SetLink sets an interface up or down. With one end of a cable down, the other loses its carrier.

@@ -1,0 +1,179 @@
+package interop
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"fairlead.io/fairlead/bfd"
+	"fairlead.io/fairlead/bfd/manager"
+	"fairlead.io/fairlead/bfd/udp"
+	"fairlead.io/fairlead/internal/testnet"
+)
+
+// What a soak is made of can be changed by the environment:
+//
+//	FAIRLEAD_SOAK=10m FAIRLEAD_SOAK_INTERVAL=50ms FAIRLEAD_SOAK_SESSIONS=20 go test ./test/interop -v -run Soak -timeout 1h
+type soak struct {
+	duration, interval time.Duration
+	sessions           int
+}
+
+func soakOf(t *testing.T, interval time.Duration, sessions int) soak {
+	t.Helper()
+	s := soak{15 * time.Second, interval, sessions}
+	var err error
+	if v := os.Getenv("FAIRLEAD_SOAK"); v != "" && err == nil {
+		s.duration, err = time.ParseDuration(v)
+	}
+	if v := os.Getenv("FAIRLEAD_SOAK_INTERVAL"); v != "" && err == nil {
+		s.interval, err = time.ParseDuration(v)
+	}
+	if v := os.Getenv("FAIRLEAD_SOAK_SESSIONS"); v != "" && err == nil {
+		s.sessions, err = strconv.Atoi(v)
+	}
+	if err != nil {
+		t.Fatalf("the environment's FAIRLEAD_SOAK...: %v", err)
+	}
+	return s
+}
+
+// load keeps all cores busy, at a lower priority than everything else has.
+func load(t *testing.T, ns *testnet.Namespace) {
+	t.Helper()
+	start(t, ns, "nice", "-n", "10", "stress-ng", "--cpu", strconv.Itoa(runtime.NumCPU()), "--quiet")
+}
+
+// run lets a speaker's sessions be for the time of the soak, and reports what it costs. None may be lost.
+func (s soak) run(t *testing.T, speaker *Speaker, others ...func()) {
+	t.Helper()
+	Until(t, time.Minute, "all sessions are up", func() string { return s.up(speaker) })
+	time.Sleep(2 * s.interval) // the last Final
+	for _, begin := range others {
+		begin()
+	}
+	before, begun := speaker.CPU(), time.Now()
+	timer := time.NewTimer(s.duration) // the time itself is what is to pass
+	<-timer.C
+	used, took := speaker.CPU()-before, time.Since(begun)
+	var sent, late, lost int
+	var latest time.Duration
+	for k, status := range speaker.Snapshot() {
+		if status.Counters.Lost != 0 || status.State != bfd.Up {
+			lost++
+			t.Errorf("%s is %s (%s) and was lost %d times", k, status.State, status.Diagnostic, status.Counters.Lost)
+		}
+		sent += int(status.Counters.Sent)
+		if status.MaxLate > 10*ms {
+			late++
+		}
+		latest = max(latest, status.MaxLate)
+	}
+	t.Logf("%d sessions at %s x 3 for %s: %d lost; %d packets sent, the latest of them %s late, and %d sessions with one more than 10 ms late; %s of processor time, %.2f %% of a core",
+		s.sessions, s.interval, took.Round(time.Second), lost, sent, latest, late, used, 100*used.Seconds()/took.Seconds())
+}
+
+func (s soak) up(speaker *Speaker) string {
+	all := speaker.Snapshot()
+	for k, status := range all {
+		if status.State != bfd.Up || status.TransmitInterval != s.interval || status.DetectionTime != 3*s.interval {
+			return fmt.Sprintf("%s: %+v", k, status)
+		}
+	}
+	if len(all) != s.sessions {
+		return fmt.Sprintf("%d sessions", len(all))
+	}
+	return ""
+}
+
+func (s soak) settings() manager.Settings {
+	return manager.Settings{Config: bfd.Config{DesiredMinTx: s.interval, RequiredMinRx: s.interval, DetectMult: 3}}
+}
+
+// 100 sessions at 100 ms x 3 with two routers, on a node whose cores are all busy.
+func TestSoakWithRouters(t *testing.T) {
+	t.Parallel()
+	s := soakOf(t, 100*ms, 100)
+	host, frrHost, birdHost := testnet.New(t), testnet.New(t), testnet.New(t)
+	testnet.Connect(host, "eth0", frrHost, "eth0")
+	testnet.Connect(host, "eth1", birdHost, "eth0")
+	frrHost.AddAddress("eth0", "10.0.255.1/16")
+	birdHost.AddAddress("eth0", "10.1.255.1/16")
+
+	interval := s.interval.Milliseconds()
+	frrConfig, birdConfig := "bfd\n", fmt.Sprintf("interface \"eth0\" { interval %d ms; multiplier 3; };\n", interval)
+	var keys []manager.Key
+	for i := range s.sessions {
+		net := i % 2
+		local := netip.AddrFrom4([4]byte{10, byte(net), byte(i / 500), byte(i/2%250 + 1)})
+		k := manager.Key{
+			Peer: netip.AddrFrom4([4]byte{10, byte(net), 255, 1}), Local: local, Interface: fmt.Sprintf("eth%d", net), Port: udp.PortSingleHop,
+		}
+		host.AddAddress(k.Interface, local.String()+"/16")
+		keys = append(keys, k)
+		if net == 0 {
+			frrConfig += fmt.Sprintf(" peer %s local-address %s interface eth0\n  transmit-interval %d\n  receive-interval %d\n !\n", local, k.Peer, interval, interval)
+		} else {
+			birdConfig += fmt.Sprintf("neighbor %s dev \"eth0\" local %s;\n", local, k.Peer)
+		}
+	}
+	f, b, speaker := NewFRR(t, frrHost, frrConfig), NewBIRD(t, birdHost, birdConfig), NewSpeaker(t, host)
+	for _, k := range keys {
+		speaker.Add(k, s.settings())
+	}
+	var downs int
+	var since []string
+	birdSince := func() (all []string) {
+		for peer, session := range b.Sessions() {
+			all = append(all, peer+" "+session.State+" since "+session.Since)
+		}
+		slices.Sort(all)
+		return all
+	}
+	s.run(t, speaker, func() {
+		downs, since = f.SessionDowns(), birdSince()
+		load(t, host)
+	})
+	if now := f.SessionDowns(); now != downs {
+		t.Errorf("bfdd has lost %d sessions", now-downs)
+	}
+	if now := birdSince(); !slices.Equal(now, since) {
+		t.Errorf("BIRD's sessions are\n%s, and were\n%s", strings.Join(now, "\n"), strings.Join(since, "\n"))
+	}
+}
+
+// 20 authenticated sessions at 80 ms x 3 between two speakers, on a node whose cores are all busy.
+func TestSoakBetweenSpeakers(t *testing.T) {
+	t.Parallel()
+	s := soakOf(t, 80*ms, 20)
+	hosts := [2]*testnet.Namespace{testnet.New(t), testnet.New(t)}
+	testnet.Connect(hosts[0], "eth0", hosts[1], "eth0")
+	var speakers [2]*Speaker
+	settings := s.settings()
+	settings.Auth = &bfd.Auth{Type: bfd.MeticulousKeyedSHA1, Send: bfd.AuthKey{ID: 1, Secret: []byte("the speakers' secret")}}
+	address := func(host, i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(host), byte(i / 250), byte(i%250 + 1)}) }
+	for i, ns := range hosts {
+		speakers[i] = NewSpeaker(t, ns)
+		for j := range s.sessions {
+			ns.AddAddress("eth0", address(i, j).String()+"/8")
+		}
+	}
+	for j := range s.sessions {
+		for i, speaker := range speakers {
+			speaker.Add(manager.Key{Peer: address(1-i, j), Local: address(i, j), Port: 9793}, settings)
+		}
+	}
+	Until(t, time.Minute, "all sessions are up", func() string { return s.up(speakers[1]) })
+	s.run(t, speakers[0], func() { load(t, hosts[0]) })
+	for k, status := range speakers[1].Snapshot() {
+		if status.Counters.Lost != 0 || status.Counters.Discarded != 0 {
+			t.Errorf("the other speaker: %s: %+v", k, status.Counters)
+		}
+	}
+}
