@@ -176,9 +176,9 @@ func (p *pair) both(s State) func() bool {
 // Whatever the link does to a third of the packets, two ends come up; when it is cut, in one direction or both, each end is
 // down within the time it has negotiated; when it is good they stay up.
 func TestModel(t *testing.T) {
-	seeds := uint64(3000)
+	seeds := uint64(2000)
 	if testing.Short() {
-		seeds = 300
+		seeds = 200
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { model(t, seed) })

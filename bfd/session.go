@@ -9,7 +9,8 @@ import (
 // Session is one end of a session (RFC 5880, 6.8). Its methods are not safe for concurrent use.
 //
 // The caller passes each packet to Receive, and after that, after Change, Disable and Enable, and whenever the time of Next
-// has come, calls Advance and then Transmit until it returns nothing.
+// has come, calls Advance and then Transmit until it returns nothing. A caller that may have been held up passes all packets
+// that have come before it calls Advance, so that its own delay does not count as the neighbour's silence.
 type Session struct {
 	cfg    Config
 	auth   authenticator
@@ -91,12 +92,6 @@ func (s *Session) Receive(now time.Time, p *Packet, packet []byte) Discard {
 	return NotDiscarded
 }
 
-// Expired reports whether Advance would find the neighbour lost. A caller that has been held up should look for packets that
-// have come in the meantime before it calls Advance.
-func (s *Session) Expired(now time.Time) bool {
-	return (s.state == Init || s.state == Up) && s.silent(now)
-}
-
 func (s *Session) silent(now time.Time) bool {
 	return s.remote.discr != 0 && !now.Before(s.lastRx.Add(s.detectionTime()))
 }
@@ -117,8 +112,9 @@ func (s *Session) Advance(now time.Time) {
 	}
 }
 
-// Transmit appends the next packet that is to be sent now to b; it appends nothing when there is none. It never allocates
-// when b has room for MaxPacketLength bytes.
+// Transmit appends the next packet that may be sent now to b; it appends nothing when there is none. It never allocates when b
+// has room for MaxPacketLength bytes. Periodic packets may be sent a little sooner than Next says, so that a caller of many
+// sessions can send for several of them each time he wakes up.
 func (s *Session) Transmit(now time.Time, b []byte) []byte {
 	p := s.content()
 	switch {

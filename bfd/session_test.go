@@ -217,12 +217,6 @@ func TestDetectionTimeExpires(t *testing.T) {
 		if e.State() != c.state || e.Status().RemoteDiscriminator != remoteID {
 			t.Errorf("%s: too early %s, neighbour %d", c.state, e.State(), e.Status().RemoteDiscriminator)
 		}
-		if e.Expired(e.now) {
-			t.Errorf("%s: expired too early", c.state)
-		}
-		if expired := e.Expired(e.now.Add(1)); expired != (c.want != c.state) {
-			t.Errorf("%s: expired is %t", c.state, expired)
-		}
 		e.run(1)
 		if e.State() != c.want || e.Diagnostic() != c.diag {
 			t.Errorf("%s: now %s (%s), want %s (%s)", c.state, e.State(), e.Diagnostic(), c.want, c.diag)

@@ -72,12 +72,16 @@ func (t *timing) received(final bool) {
 type pacing struct {
 	interval Interval  // agreed, before jitter; 0: none are sent
 	sentAt   time.Time // the last one
-	next     time.Time // zero: none
+	next     time.Time // the time for the next one, or a little sooner; zero: none
 	urgent   bool      // the next one is not to wait
 	last     Packet    // the content of the last packet of any kind
 }
 
-func (p *pacing) due(now time.Time) bool { return !p.next.IsZero() && !now.Before(p.next) }
+// due reports whether a packet may be sent. A sixteenth of the interval too soon is early enough, so that a caller who is awake
+// anyway can send the packets of many sessions together.
+func (p *pacing) due(now time.Time) bool {
+	return !p.next.IsZero() && !now.Before(p.next.Add(-p.interval.Duration()/16))
+}
 
 // wanted are the timer values for the present state.
 func (s *Session) wanted() (tx, rx Interval) {
@@ -122,15 +126,16 @@ func (s *Session) pace(now time.Time, interval Interval) {
 	}
 }
 
-// jitter is the time until the next periodic packet: 75 to 100 % of the agreed interval, and at most 90 % when the
-// neighbour takes one lost packet for the end (6.8.7).
+// jitter is the time for which the next periodic packet may wait. Sent up to a sixteenth of the interval sooner (see due), it
+// follows the last one after 75 to 100 % of the interval, and at most 90 % when the neighbour takes one lost packet for the
+// end (6.8.7).
 func (s *Session) jitter() time.Duration {
 	full := s.pacing.interval.Duration()
-	part := full / 4
+	least, most := full*13/16, full
 	if s.cfg.DetectMult == 1 {
-		part = full * 3 / 20
+		most = full * 9 / 10
 	}
-	return full*3/4 + time.Duration(s.random.Int64N(int64(part)+1))
+	return least + time.Duration(s.random.Int64N(int64(most-least)+1))
 }
 
 // detectionTime is how long the neighbour may be silent (6.8.4).

@@ -11,18 +11,22 @@ import (
 	"time"
 
 	"fairlead.io/fairlead/bfd"
+	"fairlead.io/fairlead/bfd/udp"
 )
 
 // Manager keeps sessions. Its methods are safe for concurrent use.
 type Manager struct {
 	network   Network
 	queue     *queue
+	handler   func(*udp.Datagram) // handle, made once
+	grain     atomic.Int64        // the least of the sessions, in nanoseconds
 	discarded [bfd.Discards]atomic.Uint64
 	stop      chan struct{} // closed when everything is to end
 	done      sync.WaitGroup
 
 	opening   sync.Mutex // guards listeners; taken before mu
 	listeners map[port]*listener
+	reading   atomic.Pointer[[]*listener] // those that are open
 
 	mu     sync.RWMutex // guards what follows
 	closed bool
@@ -38,6 +42,9 @@ func Over(network Network) *Manager {
 		network: network, queue: &queue{wake: make(chan struct{}, 1)}, stop: make(chan struct{}),
 		listeners: map[port]*listener{}, tables: newTables(),
 	}
+	m.handler = m.handle
+	m.grain.Store(int64(idle))
+	m.reading.Store(&[]*listener{})
 	m.done.Go(m.serve)
 	m.done.Go(m.repair)
 	return m
@@ -56,8 +63,9 @@ func (m *Manager) NewEvents() *Events {
 	return e
 }
 
-// Add starts a session in the state Down, and tells of it on events (nil: nobody is told). What keeps the node from sending or receiving is no error
-// but told as an event and tried again: a port that another program has, an interface or address that is not there yet.
+// Add starts a session in the state Down, and tells of it on events (nil: nobody is told). What keeps the node from sending or
+// receiving is no error but told as an event and tried again: a port that another program has, an interface or address that is
+// not there yet.
 func (m *Manager) Add(key Key, settings Settings, events *Events) error {
 	key, err := key.normal()
 	if err != nil {
@@ -71,10 +79,10 @@ func (m *Manager) Add(key Key, settings Settings, events *Events) error {
 		return err
 	}
 	if replaced != nil {
-		err = replaced.end()
+		_ = replaced.end() // nothing is lost with it
 	}
 	m.open(s)
-	return err
+	return nil
 }
 
 // insert makes a session, and takes the place of one of the same key that was removed and still says so.
@@ -96,7 +104,7 @@ func (m *Manager) insert(key Key, settings Settings, events *Events) (s, replace
 	if err != nil {
 		return nil, nil, fmt.Errorf("BFD session %s: %w", key, err)
 	}
-	s = &session{key: key, queue: m.queue, events: events, place: place{index: -1}, machine: machine, settings: settings, since: now}
+	s = &session{m: m, key: key, events: events, place: place{index: -1}, machine: machine, settings: settings, since: now}
 	if settings.AdminDown {
 		machine.Disable(now)
 	}
@@ -158,13 +166,13 @@ func (m *Manager) Close(ctx context.Context) error {
 		m.tables.leave(s)
 		all = append(all, s)
 	}
-	idle := len(m.tables.byDiscr) == 0
+	none := len(m.tables.byDiscr) == 0
 	m.mu.Unlock()
 	now := time.Now()
 	for _, s := range all {
 		s.leave(now)
 	}
-	if !idle {
+	if !none {
 		select {
 		case <-ctx.Done():
 		case <-empty:
@@ -185,35 +193,6 @@ func (m *Manager) Close(ctx context.Context) error {
 		errs = append(errs, l.close())
 	}
 	return errors.Join(errs...)
-}
-
-// serve serves sessions in time.
-func (m *Manager) serve() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		now := time.Now()
-		for s := m.queue.due(now); s != nil; s = m.queue.due(now) {
-			if s.serve(now) {
-				m.drop(s)
-			}
-		}
-		timer.Reset(m.queue.sleep(time.Now()))
-		select {
-		case <-m.stop:
-			return
-		case <-m.queue.wake:
-		case <-timer.C:
-		}
-	}
-}
-
-// drop ends a session whose neighbour was told.
-func (m *Manager) drop(s *session) {
-	m.mu.Lock()
-	m.tables.forget(s)
-	m.mu.Unlock()
-	_ = s.end() // nobody is left to be told
 }
 
 // Status is what is known of a session.

@@ -4,13 +4,13 @@ import "fairlead.io/fairlead/bfd/udp"
 
 // Network is what sessions send and receive with; package udp says what the methods do.
 type Network interface {
-	Listen(port uint16, ipv6 bool, handle func(*udp.Datagram), failed func(error)) (Listener, error)
+	Listen(port uint16, ipv6 bool) (Listener, error)
 	Dial(path udp.Path) (Conn, error)
 }
 
 // Listener receives on one port over one address family.
 type Listener interface {
-	Drain()
+	Read(handle func(*udp.Datagram)) (more bool, err error)
 	Close() error
 }
 
@@ -25,8 +25,8 @@ type Conn interface {
 // node is the node's own network.
 type node struct{ sockets udp.Network }
 
-func (n *node) Listen(port uint16, ipv6 bool, handle func(*udp.Datagram), failed func(error)) (Listener, error) {
-	l, err := n.sockets.Listen(port, ipv6, handle, failed)
+func (n *node) Listen(port uint16, ipv6 bool) (Listener, error) {
+	l, err := n.sockets.Listen(port, ipv6)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it says what failed
 	}

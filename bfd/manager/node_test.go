@@ -90,6 +90,29 @@ func TestStrangersLeaveNothing(t *testing.T) {
 	}
 }
 
+// The goroutine that sends makes no garbage, so that the collector never lets it wait for its share of the work.
+func TestServingDoesNotAllocate(t *testing.T) {
+	m := sessions(t, 100)
+	s := m.Snapshot()[50]
+	p := bfd.Packet{State: bfd.Down, DetectMult: 3, MyDiscriminator: 1, YourDiscriminator: s.Discriminator, DesiredMinTx: 100_000, RequiredMinRx: 100_000}
+	d := udp.Datagram{Port: udp.PortSingleHop, Source: s.Key.Peer, TTL: 255, Payload: p.Append(nil)}
+	due := make([]*session, 0, 100)
+	at := time.Now()
+	if allocs := testing.AllocsPerRun(100, func() {
+		m.handle(&d)
+		m.read()
+		at = at.Add(900 * ms)
+		due = m.queue.due(at, due[:0])
+		for _, s := range due {
+			s.serve(at)
+		}
+		p.Poll = !p.Poll
+		d.Payload = p.Append(d.Payload[:0])
+	}); allocs > 1 { // other goroutines of the manager live
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
 // A packet with too small a TTL goes no further.
 func TestTTL(t *testing.T) {
 	m := sessions(t, 1)

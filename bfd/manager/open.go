@@ -27,8 +27,8 @@ func (k Key) port() port { return port{k.Port, k.Peer.Is6()} }
 
 // listener is a port that is open, or that was not to be had lately.
 type listener struct {
-	socket Listener              // nil: it could not be opened
-	broken atomic.Pointer[error] // reading has failed for good
+	socket Listener    // nil: it could not be opened
+	broken atomic.Bool // reading has failed for good
 
 	err   error // why it could not be opened
 	tried time.Time
@@ -44,7 +44,7 @@ func (l *listener) close() error {
 // listen gives the listener of a port, and opens it first if need be.
 func (m *Manager) listen(p port) (*listener, error) {
 	l := m.listeners[p]
-	if l != nil && l.err == nil && l.broken.Load() == nil {
+	if l != nil && l.err == nil && !l.broken.Load() {
 		return l, nil
 	}
 	if l != nil && l.err != nil && time.Since(l.tried) < portInterval {
@@ -55,14 +55,31 @@ func (m *Manager) listen(p port) (*listener, error) {
 	}
 	l = &listener{tried: time.Now()}
 	m.listeners[p] = l
-	l.socket, l.err = m.network.Listen(p.number, p.ipv6, m.handle, func(err error) { l.broken.Store(&err) })
+	l.socket, l.err = m.network.Listen(p.number, p.ipv6)
+	m.readAll()
 	return l, l.err
+}
+
+// readAll lets all open listeners be read.
+func (m *Manager) readAll() {
+	var all []*listener
+	for _, l := range m.listeners {
+		if l.err == nil {
+			all = append(all, l)
+		}
+	}
+	m.reading.Store(&all)
 }
 
 // open gives a session what it needs to send and receive.
 func (m *Manager) open(s *session) {
 	m.opening.Lock()
 	defer m.opening.Unlock()
+	select {
+	case <-m.stop: // Close waits for the lock, to close what is open
+		return
+	default:
+	}
 	l, err := m.listen(s.key.port())
 	var conn Conn
 	if err == nil {
@@ -96,7 +113,7 @@ func (s *session) opened(l *listener, conn Conn, err error) {
 func (s *session) broken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.conn == nil || s.openErr != nil || s.listener.broken.Load() != nil ||
+	return s.conn == nil || s.openErr != nil || s.listener.broken.Load() ||
 		s.machine.State() != bfd.Up && s.conn.Stale()
 }
 
@@ -116,6 +133,7 @@ func (m *Manager) repair() {
 			}
 		}
 		m.closeUnused()
+		m.coarsen()
 	}
 }
 
@@ -140,4 +158,5 @@ func (m *Manager) closeUnused() {
 			_ = l.close() // nothing is lost with it
 		}
 	}
+	m.readAll()
 }

@@ -30,32 +30,46 @@ func (q *queue) set(s *session, at time.Time) {
 		s.place.at = at
 		heap.Push(&q.sessions, s)
 	}
-	if !at.IsZero() && at.Before(q.sleeping) {
-		q.sleeping = time.Time{}
-		select {
-		case q.wake <- struct{}{}:
-		default: // he is being woken
-		}
+	if !at.IsZero() {
+		q.interruptLocked(at)
 	}
 }
 
-// due takes out a session whose time has come; nil: there is none.
-func (q *queue) due(now time.Time) *session {
+// interrupt wakes the sleeper if he sleeps longer than that.
+func (q *queue) interrupt(d time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.interruptLocked(time.Now().Add(d))
+}
+
+func (q *queue) interruptLocked(at time.Time) {
+	if !at.Before(q.sleeping) {
+		return
+	}
+	q.sleeping = time.Time{}
+	select {
+	case q.wake <- struct{}{}:
+	default: // he is being woken
+	}
+}
+
+// due takes out the sessions whose time comes until then, and appends them.
+func (q *queue) due(until time.Time, sessions []*session) []*session {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.sleeping = time.Time{}
-	if len(q.sessions) == 0 || q.sessions[0].place.at.After(now) {
-		return nil
+	for len(q.sessions) > 0 && !q.sessions[0].place.at.After(until) {
+		sessions = append(sessions, heap.Pop(&q.sessions).(*session)) //nolint:errcheck // only sessions are pushed
 	}
-	return heap.Pop(&q.sessions).(*session) //nolint:errcheck // only sessions are pushed
+	return sessions
 }
 
-// sleep says how long there is nothing to do, and lets set wake the caller when that changes.
-func (q *queue) sleep(now time.Time) time.Duration {
+// sleep says how long there is nothing to do, until then at most, and lets set wake the caller when that changes.
+func (q *queue) sleep(now, until time.Time) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.sleeping = now.Add(time.Hour)
-	if len(q.sessions) > 0 && q.sessions[0].place.at.Before(q.sleeping) {
+	q.sleeping = until
+	if len(q.sessions) > 0 && q.sessions[0].place.at.Before(until) {
 		q.sleeping = q.sessions[0].place.at
 	}
 	return q.sleeping.Sub(now)

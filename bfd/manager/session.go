@@ -12,11 +12,12 @@ import (
 
 // session is a session with its socket.
 type session struct {
+	m      *Manager
 	key    Key
-	queue  *queue
 	events *Events
 
 	ifindex atomic.Int64 // of key.Interface; 0: there is none, or it is not known
+	grain   atomic.Int64 // see grain; in nanoseconds
 	place   place        // guarded by queue.mu
 	untold  []Event      // guarded by events.mu
 
@@ -68,17 +69,10 @@ func (s *session) receive(now time.Time, d *udp.Datagram, p *bfd.Packet) bfd.Dis
 	return reason
 }
 
-// serve does what time has brought, and reports whether that was the end of the session. Before a neighbour counts as lost,
-// packets that wait in the socket have their say: that they were not read may be this process's fault.
+// serve does what time has brought, and reports whether that was the end of the session.
 func (s *session) serve(now time.Time) (over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.listener; l != nil && s.machine.Expired(now) {
-		s.mu.Unlock()
-		l.socket.Drain()
-		s.mu.Lock()
-		now = time.Now()
-	}
 	if s.gone || !s.leaving.IsZero() && !now.Before(s.leaving) {
 		return !s.gone
 	}
@@ -99,13 +93,16 @@ func (s *session) settle(now time.Time, before bfd.State) {
 		s.send(packet)
 	}
 	s.tell(now, before)
+	g := grain(s.machine.Status())
+	s.grain.Store(int64(g))
+	s.m.refine(g)
 	next := s.machine.Next()
 	if !s.leaving.IsZero() && (next.IsZero() || s.leaving.Before(next)) {
 		next = s.leaving
 	}
 	if !next.IsZero() && (s.wake.IsZero() || next.Before(s.wake)) { // a later time is found when the earlier has come
 		s.wake = next
-		s.queue.set(s, next)
+		s.m.queue.set(s, next)
 	}
 }
 
@@ -197,7 +194,7 @@ func (s *session) end() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gone = true
-	s.queue.set(s, time.Time{})
+	s.m.queue.set(s, time.Time{})
 	if s.conn == nil {
 		return nil
 	}

@@ -33,9 +33,8 @@ type wireNode struct {
 
 	// What a test may change, under the wire's lock.
 	deaf, mute         bool  // nothing comes in, nothing goes out
-	stuck              bool  // what comes in is not read, but by Drain
 	listenErr, dialErr error // of the next attempts
-	sendErr            error
+	sendErr, readErr   error
 	ifindex, ttl       int
 	listened           int // attempts
 }
@@ -61,14 +60,10 @@ func (n *wireNode) set(change func()) {
 type wireListener struct {
 	node    *wireNode
 	port    uint16
-	handle  func(*udp.Datagram)
-	failed  func(error)
-	reading sync.Mutex
 	waiting []udp.Datagram
-	dead    bool // nothing can be read any more
 }
 
-func (n *wireNode) Listen(port uint16, _ bool, handle func(*udp.Datagram), failed func(error)) (Listener, error) {
+func (n *wireNode) Listen(port uint16, _ bool) (Listener, error) {
 	n.wire.mu.Lock()
 	defer n.wire.mu.Unlock()
 	n.listened++
@@ -78,28 +73,25 @@ func (n *wireNode) Listen(port uint16, _ bool, handle func(*udp.Datagram), faile
 	if n.listeners[port] != nil {
 		return nil, errors.New("listening already")
 	}
-	l := &wireListener{node: n, port: port, handle: handle, failed: failed}
+	l := &wireListener{node: n, port: port}
 	n.listeners[port] = l
 	return l, nil
 }
 
-// Drain is part of Listener.
-func (l *wireListener) Drain() {
-	l.reading.Lock()
-	defer l.reading.Unlock()
+// Read is part of Listener.
+func (l *wireListener) Read(handle func(*udp.Datagram)) (bool, error) {
 	l.node.wire.mu.Lock()
-	waiting := l.waiting
+	waiting, err := l.waiting, l.node.readErr
 	l.waiting = nil
 	l.node.wire.mu.Unlock()
 	for _, d := range waiting {
-		l.handle(&d)
+		handle(&d)
 	}
+	return false, err
 }
 
 // Close is part of Listener.
 func (l *wireListener) Close() error {
-	l.reading.Lock() // nothing is being handled
-	defer l.reading.Unlock()
 	l.node.wire.mu.Lock()
 	defer l.node.wire.mu.Unlock()
 	delete(l.node.listeners, l.port)
@@ -161,21 +153,16 @@ func (c *wireConn) Send(packet []byte) error {
 // arrive takes the next datagram off the wire.
 func (w *wire) arrive() {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	d := w.flying[0]
 	w.flying = w.flying[1:]
 	n := w.nodes[d.Destination]
-	if n == nil || n.deaf || n.listeners[d.Port] == nil || n.listeners[d.Port].dead {
-		w.mu.Unlock()
+	if n == nil || n.deaf || n.readErr != nil || n.listeners[d.Port] == nil {
 		return
 	}
 	d.Interface = n.ifindex
 	l := n.listeners[d.Port]
 	l.waiting = append(l.waiting, d)
-	stuck := n.stuck
-	w.mu.Unlock()
-	if !stuck {
-		l.Drain()
-	}
 }
 
 // user is a manager on a node, with somebody who reads its events.

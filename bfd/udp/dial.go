@@ -31,7 +31,7 @@ type Path struct {
 type Conn struct {
 	network *Network
 	fd      int
-	to      unix.Sockaddr
+	to      *address
 	port    uint16
 	ifname  string
 	ifindex int // 0: the path names no interface
@@ -47,7 +47,7 @@ func (n *Network) Dial(p Path) (*Conn, error) {
 		}
 		c.ifindex = ifi.Index
 	}
-	c.to = sockaddr(p.Peer, p.Port, c.ifindex)
+	c.to = newAddress(p.Peer, p.Port, c.ifindex)
 	domain := unix.AF_INET
 	if p.Peer.Is6() {
 		domain = unix.AF_INET6
@@ -136,10 +136,7 @@ func (c *Conn) Stale() bool {
 
 // Send sends a packet. It never waits: a packet that cannot be sent at once is lost.
 func (c *Conn) Send(packet []byte) error {
-	if err := unix.Sendto(c.fd, packet, unix.MSG_DONTWAIT, c.to); err != nil {
-		return os.NewSyscallError("sendto", err)
-	}
-	return nil
+	return os.NewSyscallError("sendto", send(c.fd, packet, c.to))
 }
 
 // Close closes the socket.

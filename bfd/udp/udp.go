@@ -33,7 +33,7 @@ type Datagram struct {
 	Interface int
 	// TTL is the TTL or hop limit that was left.
 	TTL uint8
-	// Payload holds up to 255 bytes, and only until the handler returns.
+	// Payload holds up to 256 bytes, more than any packet, and only until the handler returns.
 	Payload []byte
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,15 +33,10 @@ func hosts(t testing.TB) *testnet.Namespace {
 	return neighbour
 }
 
-// listen collects what arrives.
-func listen(t testing.TB, n *Network, port uint16, ipv6 bool) (*Listener, chan Datagram) {
+// listen opens a listener for the time of the test.
+func listen(t testing.TB, n *Network, port uint16, ipv6 bool) *Listener {
 	t.Helper()
-	got := make(chan Datagram, 100)
-	l, err := n.Listen(port, ipv6, func(d *Datagram) {
-		c := *d
-		c.Payload = slices.Clone(d.Payload)
-		got <- c
-	}, func(err error) { t.Error(err) })
+	l, err := n.Listen(port, ipv6)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +45,7 @@ func listen(t testing.TB, n *Network, port uint16, ipv6 bool) (*Listener, chan D
 			t.Error(err)
 		}
 	})
-	return l, got
+	return l
 }
 
 func dial(t testing.TB, n *Network, p Path) *Conn {
@@ -68,15 +62,23 @@ func dial(t testing.TB, n *Network, p Path) *Conn {
 	return c
 }
 
-func receive(t testing.TB, got chan Datagram) Datagram {
+// receive waits for a datagram.
+func receive(t testing.TB, l *Listener) (got Datagram) {
 	t.Helper()
-	select {
-	case d := <-got:
-		return d
-	case <-time.After(5 * time.Second):
-		t.Fatal("nothing was received")
-		return Datagram{}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(5 * time.Second); got.Payload == nil; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was received")
+		}
+		if _, err := l.Read(func(d *Datagram) {
+			got = *d
+			got.Payload = slices.Clone(d.Payload)
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
+	return got
 }
 
 // RFC 5881, 4 and 5: ports, addresses and TTL of what is sent, and what is told of what is received.
@@ -88,19 +90,19 @@ func TestSendAndReceive(t *testing.T) {
 	}
 	var here, there Network
 	for _, port := range []uint16{PortSingleHop, PortMultihop, 9793} {
-		_, got4 := listen(t, &here, port, false)
-		_, got6 := listen(t, &here, port, true)
+		l4 := listen(t, &here, port, false)
+		l6 := listen(t, &here, port, true)
 		for _, c := range []struct {
 			peer, local, source string // local "": left open
 			ifname              string
-			got                 chan Datagram
+			l                   *Listener
 		}{
-			{"192.0.2.1", "192.0.2.2", "192.0.2.2", "eth0", got4},
-			{"192.0.2.1", "", "192.0.2.2", "", got4},
-			{"2001:db8::1", "2001:db8::2", "2001:db8::2", "eth0", got6},
-			{"2001:db8::1", "", "2001:db8::2", "", got6},
-			{"fe80::1", "fe80::2", "fe80::2", "eth0", got6},
-			{"fe80::1", "", "fe80::2", "eth0", got6},
+			{"192.0.2.1", "192.0.2.2", "192.0.2.2", "eth0", l4},
+			{"192.0.2.1", "", "192.0.2.2", "", l4},
+			{"2001:db8::1", "2001:db8::2", "2001:db8::2", "eth0", l6},
+			{"2001:db8::1", "", "2001:db8::2", "", l6},
+			{"fe80::1", "fe80::2", "fe80::2", "eth0", l6},
+			{"fe80::1", "", "fe80::2", "eth0", l6},
 		} {
 			path := Path{Peer: netip.MustParseAddr(c.peer), Interface: c.ifname, Port: port}
 			if c.local != "" {
@@ -116,7 +118,7 @@ func TestSendAndReceive(t *testing.T) {
 				if err := conn.Send([]byte(payload)); err != nil {
 					t.Fatal(err)
 				}
-				d := receive(t, c.got)
+				d := receive(t, c.l)
 				want := Datagram{Port: port, Source: netip.MustParseAddr(c.source), Destination: path.Peer, Interface: ifi.Index, TTL: 255, Payload: []byte(payload)}
 				if fmt.Sprint(d) != fmt.Sprint(want) {
 					t.Errorf("received %v, want %v", d, want)
@@ -130,15 +132,15 @@ func TestSendAndReceive(t *testing.T) {
 func TestTTLIsReported(t *testing.T) {
 	neighbour := hosts(t)
 	var here Network
-	_, got4 := listen(t, &here, PortSingleHop, false)
-	_, got6 := listen(t, &here, PortSingleHop, true)
+	l4 := listen(t, &here, PortSingleHop, false)
+	l6 := listen(t, &here, PortSingleHop, true)
 	for _, c := range []struct {
 		to            string
 		level, option int
-		got           chan Datagram
+		l             *Listener
 	}{
-		{"192.0.2.1:3784", unix.IPPROTO_IP, unix.IP_TTL, got4},
-		{"[2001:db8::1]:3784", unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, got6},
+		{"192.0.2.1:3784", unix.IPPROTO_IP, unix.IP_TTL, l4},
+		{"[2001:db8::1]:3784", unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, l6},
 	} {
 		for _, ttl := range []int{1, 64, 254} {
 			neighbour.Do(func() error {
@@ -157,7 +159,7 @@ func TestTTLIsReported(t *testing.T) {
 				_, err = conn.Write([]byte("x"))
 				return err
 			})
-			if d := receive(t, c.got); int(d.TTL) != ttl {
+			if d := receive(t, c.l); int(d.TTL) != ttl {
 				t.Errorf("%s: sent with %d, received with %d", c.to, ttl, d.TTL)
 			}
 		}
@@ -250,13 +252,13 @@ func TestBoundToInterface(t *testing.T) {
 	own.AddAddress("eth1", "192.0.2.1/24") // the same subnet; the route over eth0 is older
 	second.AddAddress("eth0", "192.0.2.2/24")
 	var here, there Network
-	var got chan Datagram
-	second.Do(func() error { _, got = listen(t, &there, PortSingleHop, false); return nil })
+	var l *Listener
+	second.Do(func() error { l = listen(t, &there, PortSingleHop, false); return nil })
 	c := dial(t, &here, Path{Peer: netip.MustParseAddr("192.0.2.2"), Interface: "eth1", Port: PortSingleHop})
 	if err := c.Send([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, got)
+	receive(t, l)
 }
 
 func TestDialErrors(t *testing.T) {
@@ -304,7 +306,7 @@ func TestPortIsTaken(t *testing.T) {
 	}
 	defer func() { _ = other.Close() }()
 	var n Network
-	_, err = n.Listen(PortSingleHop, false, nil, nil)
+	_, err = n.Listen(PortSingleHop, false)
 	var taken *PortTakenError
 	if !errors.As(err, &taken) || !errors.Is(err, unix.EADDRINUSE) {
 		t.Fatalf("error %v", err)
@@ -333,73 +335,95 @@ garbage
 	}
 }
 
-// After Drain nothing waits that came before, also not in the hands of the other reader.
-func TestDrain(t *testing.T) {
+// Read takes all that has come, however much, and nothing from a closed listener.
+func TestRead(t *testing.T) {
 	hosts(t)
 	var n Network
-	var handled atomic.Int64
-	l, err := n.Listen(9793, false, func(*Datagram) { handled.Add(1) }, func(err error) { t.Error(err) })
+	l, err := n.Listen(9793, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := dial(t, &n, Path{Peer: netip.MustParseAddr("127.0.0.1"), Port: 9793})
-	for i := range 2000 {
+	for _, want := range []int{0, 1, 2, 200} {
+		for range want { // loopback delivers before Send returns
+			if err := c.Send([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := 0
+		more, err := l.Read(func(*Datagram) { got++ })
+		if more || err != nil || got != want {
+			t.Errorf("read %d of %d, more %t, error %v", got, want, more, err)
+		}
+	}
+	// who sends while he reads is put off
+	got := 0
+	if err := c.Send([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	more, err := l.Read(func(*Datagram) {
+		got++
 		if err := c.Send([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		l.Drain()
-		if got := handled.Load(); got != int64(i)+1 {
-			t.Fatalf("handled %d of %d", got, i+1)
-		}
+	})
+	if !more || err != nil || got != batch {
+		t.Errorf("read %d, more %t, error %v", got, more, err)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l.Drain() // of a closed one does nothing
+	if more, err := l.Read(func(*Datagram) { t.Error("read") }); more || err != nil {
+		t.Errorf("from a closed listener: more %t, error %v", more, err)
+	}
 }
 
-func TestReceivingDoesNotAllocate(t *testing.T) {
+// A payload longer than any packet is cut.
+func TestLongDatagram(t *testing.T) {
+	hosts(t)
+	var n Network
+	l := listen(t, &n, 9793, false)
+	c := dial(t, &n, Path{Peer: netip.MustParseAddr("127.0.0.1"), Port: 9793})
+	if err := c.Send(make([]byte, 1400)); err != nil {
+		t.Fatal(err)
+	}
+	if d := receive(t, l); len(d.Payload) != 256 || d.TTL != 255 {
+		t.Errorf("%d bytes with TTL %d", len(d.Payload), d.TTL)
+	}
+}
+
+func TestNothingIsAllocated(t *testing.T) {
 	hosts(t)
 	var n Network
 	for _, peer := range []string{"127.0.0.1", "::1"} {
 		a := netip.MustParseAddr(peer)
-		l, err := n.Listen(9793, a.Is6(), func(*Datagram) {}, func(err error) { t.Error(err) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := dial(t, &n, Path{Peer: a, Port: 9793})
+		l, c := listen(t, &n, 9793, a.Is6()), dial(t, &n, Path{Peer: a, Port: 9793})
 		packet := make([]byte, 52)
 		if allocs := testing.AllocsPerRun(1000, func() {
 			if err := c.Send(packet); err != nil {
 				t.Fatal(err)
 			}
-			l.Drain()
+			if _, err := l.Read(func(*Datagram) {}); err != nil {
+				t.Fatal(err)
+			}
 		}); allocs != 0 {
 			t.Errorf("%s: %v allocations", peer, allocs)
-		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
 		}
 	}
 }
 
-func BenchmarkSendAndReceive(b *testing.B) {
+func BenchmarkSendAndRead(b *testing.B) {
 	hosts(b)
 	var n Network
-	l, err := n.Listen(9793, false, func(*Datagram) {}, func(err error) { b.Error(err) })
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := dial(b, &n, Path{Peer: netip.MustParseAddr("127.0.0.1"), Port: 9793})
+	l, c := listen(b, &n, 9793, false), dial(b, &n, Path{Peer: netip.MustParseAddr("127.0.0.1"), Port: 9793})
 	packet := make([]byte, 52)
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := c.Send(packet); err != nil {
 			b.Fatal(err)
 		}
-		l.Drain()
-	}
-	if err := l.Close(); err != nil {
-		b.Error(err)
+		if _, err := l.Read(func(*Datagram) {}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -93,7 +93,7 @@ func NewFRR(t testing.TB, ns *testnet.Namespace, config string) *FRR {
 // own gives a folder and what is in it to a user.
 func own(t testing.TB, dir, user string) {
 	t.Helper()
-	if out, err := exec.Command("chown", "-R", user+":", dir).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "chown", "-R", user+":", dir).CombinedOutput(); err != nil {
 		t.Fatalf("give %s to %s: %v: %s", dir, user, err, out)
 	}
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // FRR's user enters it
@@ -121,7 +121,7 @@ func (f *FRR) Start() {
 		}
 		f.daemons = append(f.daemons, start(f.t, f.ns, "/usr/lib/frr/"+name, args...))
 		Until(f.t, 20*time.Second, name+" answers", func() string {
-			return text(exec.Command("vtysh", "--vty_socket", f.dir, "-d", name, "-c", "show version").Run())
+			return text(exec.CommandContext(f.t.Context(), "vtysh", "--vty_socket", f.dir, "-d", name, "-c", "show version").Run())
 		})
 	}
 }
@@ -146,7 +146,7 @@ func (f *FRR) vtysh(commands ...string) []byte {
 	for _, c := range commands {
 		args = append(args, "-c", c)
 	}
-	out, err := exec.Command("vtysh", args...).CombinedOutput()
+	out, err := exec.CommandContext(f.t.Context(), "vtysh", args...).CombinedOutput()
 	if err != nil {
 		f.t.Fatalf("vtysh %q: %v: %s", commands, err, out)
 	}
@@ -226,7 +226,7 @@ func (b *BIRD) Start() {
 	b.t.Helper()
 	b.daemon = start(b.t, b.ns, "bird", "-f", "-c", filepath.Join(b.dir, "bird.conf"), "-s", filepath.Join(b.dir, "bird.ctl"))
 	Until(b.t, 20*time.Second, "BIRD answers", func() string {
-		return text(exec.Command("birdc", "-s", filepath.Join(b.dir, "bird.ctl"), "show", "status").Run())
+		return text(exec.CommandContext(b.t.Context(), "birdc", "-s", filepath.Join(b.dir, "bird.ctl"), "show", "status").Run())
 	})
 }
 
@@ -244,7 +244,7 @@ func (b *BIRD) Configure(bfd string) {
 
 func (b *BIRD) birdc(command ...string) string {
 	b.t.Helper()
-	out, err := exec.Command("birdc", append([]string{"-s", filepath.Join(b.dir, "bird.ctl")}, command...)...).CombinedOutput()
+	out, err := exec.CommandContext(b.t.Context(), "birdc", append([]string{"-s", filepath.Join(b.dir, "bird.ctl")}, command...)...).CombinedOutput()
 	if err != nil {
 		b.t.Fatalf("birdc %q: %v: %s", command, err, out)
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -35,7 +36,7 @@ func Main(m *testing.M) {
 
 // request to a speaker, one in a line.
 type request struct {
-	Op       string // add, change, remove, snapshot, discarded, cpu, close
+	Op       string // add, change, remove, snapshot, discarded, litter, cpu, close
 	Key      manager.Key
 	Settings manager.Settings
 }
@@ -110,6 +111,10 @@ func speak(in io.Reader, out io.Writer) error {
 			for reason, n := range m.Discarded() {
 				answer.Discarded[reason.String()] = n
 			}
+		case "litter":
+			for range runtime.GOMAXPROCS(0) {
+				go litter()
+			}
 		case "cpu":
 			var usage syscall.Rusage
 			err = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
@@ -123,6 +128,14 @@ func speak(in io.Reader, out io.Writer) error {
 		if err := say(answer); err != nil || r.Op == "close" {
 			return err
 		}
+	}
+}
+
+// litter makes garbage as fast as it can, and keeps enough for the collector to have work (some 50 MB, in small pieces).
+func litter() {
+	kept := make([]*[64]byte, 1<<19)
+	for i := 0; ; i++ {
+		kept[i%len(kept)] = &[64]byte{byte(i)}
 	}
 }
 
@@ -272,6 +285,12 @@ func (s *Speaker) Forget() {
 func (s *Speaker) Discarded() map[string]uint64 {
 	s.t.Helper()
 	return s.ask(request{Op: "discarded"}).Discarded
+}
+
+// Litter lets another part of the speaker's process use all cores, to make garbage.
+func (s *Speaker) Litter() {
+	s.t.Helper()
+	s.ask(request{Op: "litter"})
 }
 
 // CPU is the processor time that the speaker has used.
