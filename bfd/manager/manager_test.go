@@ -239,19 +239,18 @@ func TestRepair(t *testing.T) {
 		a.until(bfd.Up)
 		b.until(bfd.Up)
 
-		a.node.set(func() { a.node.ifindex, a.node.sendErr = 7, errors.New("no such device") })
+		a.node.set(func() { a.node.ifindex = 7 })
 		if e := a.next(); e.Problem == nil || !strings.Contains(e.Problem.Error(), "no such device") || e.New != bfd.Up {
 			t.Errorf("event %+v", e)
 		}
 		b.until(bfd.Down)
-		a.node.set(func() { a.node.sendErr = nil })
 		a.until(bfd.Up)
 		if got := a.only(); got.Problem != nil {
 			t.Errorf("problem %v", got.Problem)
 		}
 
 		a.node.set(func() { a.node.readErr = errors.New("broken") })
-		a.until(bfd.Down)
+		time.Sleep(20 * ms)
 		a.node.set(func() { a.node.readErr = nil })
 		time.Sleep(10 * time.Second)
 		received := a.only().Counters.Received
@@ -273,6 +272,15 @@ func TestLateReader(t *testing.T) {
 			a.node.set(func() { a.node.mute, b.node.mute = on, on })
 			time.Sleep(10 * time.Second)
 		}
+		told := func() string {
+			var all []string
+			for e := a.next(); ; e = a.next() {
+				all = append(all, e.Old.String()+" to "+e.New.String())
+				if e.New == bfd.Up && e.Problem == nil {
+					return strings.Join(all, ", ")
+				}
+			}
+		}
 		for range 5 {
 			mute(true)
 			mute(false)
@@ -280,24 +288,66 @@ func TestLateReader(t *testing.T) {
 		if got := a.only(); got.State != bfd.Up || got.Counters.Lost != 5 {
 			t.Fatalf("status %+v", got)
 		}
-		var told []string
-		for e := a.next(); ; e = a.next() {
-			told = append(told, e.Old.String()+" to "+e.New.String())
-			if e.New == bfd.Up {
-				break
-			}
-		}
-		// One was on its way when he did not read; of what came later the losses between are left out.
-		if got := strings.Join(told, ", "); got != "Up to Down, Down to Up" {
+		// One was on its way when he did not read; of what came later only the end is left.
+		if got := told(); got != "Up to Down, Down to Up" {
 			t.Errorf("told %s", got)
 		}
-		a.quiet()
+
+		// The one on its way leaves him with a session that is Up: now a loss must be told.
+		a.node.set(func() { a.node.sendErr = errors.New("no buffers") })
+		time.Sleep(110 * ms)
+		a.node.set(func() { a.node.sendErr = nil })
+		for range 5 {
+			mute(true)
+			mute(false)
+		}
+		if got := told(); got != "Up to Up, Up to Down, Down to Up" {
+			t.Errorf("told %s", got)
+		}
+
+		// Of a session that is removed nothing is told but what is on its way.
 		mute(true)
+		mute(false)
 		a.Remove(to(b.node))
-		if e := a.next(); e.New != bfd.Down { // it was on its way
+		if e := a.next(); e.New != bfd.Down {
 			t.Errorf("event %+v", e)
 		}
 		a.quiet()
+	})
+}
+
+// A session that leaves does so without a word to its user.
+func TestLeavingIsNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		s := a.tables.byKey[to(b.node)]
+		s.leave(time.Now())
+		if a.quiet(); s.status().State != bfd.AdminDown {
+			t.Errorf("the state is %s", s.status().State)
+		}
+	})
+}
+
+// A passive end hears the neighbour, though it has nothing to send.
+func TestPassive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, n := newWire("192.0.2.1", "192.0.2.2")
+		a, b := newUser(t, n[0]), newUser(t, n[1])
+		defer a.close()
+		defer b.close()
+		time.Sleep(time.Minute) // they sleep until there is something to do
+		passive := fast()
+		passive.Passive = true
+		a.add(to(b.node), passive)
+		time.Sleep(time.Minute)
+		if got := a.only(); got.Counters.Sent != 0 || got.State != bfd.Down {
+			t.Errorf("status %+v", got)
+		}
+		b.add(to(a.node), fast())
+		a.until(bfd.Up)
+		b.until(bfd.Up)
 	})
 }
 

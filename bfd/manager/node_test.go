@@ -1,11 +1,14 @@
 package manager
 
 import (
+	"errors"
 	mathrand "math/rand/v2"
 	"net/netip"
 	"runtime"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"fairlead.io/fairlead/bfd"
 	"fairlead.io/fairlead/bfd/udp"
@@ -110,6 +113,83 @@ func TestServingDoesNotAllocate(t *testing.T) {
 		d.Payload = p.Append(d.Payload[:0])
 	}); allocs > 1 { // other goroutines of the manager live
 		t.Errorf("%v allocations", allocs)
+	}
+}
+
+// Strangers who send as fast as they can do not hold up what is to be sent.
+func TestFlood(t *testing.T) {
+	own, other := testnet.Own(t), testnet.New(t)
+	own.SetLink("lo", true)
+	testnet.Connect(own, "eth0", other, "eth0")
+	own.AddAddress("eth0", "10.0.0.1/16")
+	other.AddAddress("eth0", "10.0.0.2/16")
+	m := New()
+	t.Cleanup(func() {
+		if err := m.Close(t.Context()); err != nil { // whose context has ended: it does not wait
+			t.Error(err)
+		}
+	})
+	k := Key{Peer: netip.MustParseAddr("10.0.0.2"), Interface: "eth0", Port: udp.PortSingleHop}
+	if err := m.Add(k, fast(), nil); err != nil {
+		t.Fatal(err)
+	}
+	// The neighbour only listens: what he gets, and when, is what this test is about.
+	var network udp.Network
+	var listener *udp.Listener
+	other.Do(func() (err error) {
+		listener, err = network.Listen(udp.PortSingleHop, false)
+		return err
+	})
+	defer func() {
+		if err := listener.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var flooder *udp.Conn
+	other.Do(func() (err error) {
+		flooder, err = network.Dial(udp.Path{Peer: netip.MustParseAddr("10.0.0.1"), Port: udp.PortSingleHop})
+		return err
+	})
+	p := bfd.Packet{State: bfd.Up, DetectMult: 3, MyDiscriminator: 1, YourDiscriminator: 1}
+	stranger := p.Append(nil)
+	// A neighbour who comes up, and from then on wants a packet each 100 ms, but sends only one in ten seconds.
+	p = bfd.Packet{State: bfd.Down, DetectMult: 3, MyDiscriminator: 2, DesiredMinTx: 10_000_000, RequiredMinRx: 100_000}
+	if err := flooder.Send(p.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	var got []time.Time
+	for begun := time.Now(); time.Since(begun) < 3*time.Second; {
+		if m.Snapshot()[0].State == bfd.Up {
+			for range 64 {
+				if err := flooder.Send(stranger); err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EAGAIN) {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, err := listener.Read(func(d *udp.Datagram) {
+			if theirs, _ := bfd.Decode(d.Payload); theirs.State == bfd.Up {
+				got = append(got, time.Now())
+			} else if theirs.State == bfd.Init {
+				p.State, p.YourDiscriminator = bfd.Up, theirs.MyDiscriminator
+				if err := flooder.Send(p.Append(nil)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	status, strangers := m.Snapshot()[0], m.Discarded()[bfd.NoSession]
+	t.Logf("%d packets of strangers, %d of the session; the latest was %s late", strangers, len(got), status.MaxLate)
+	if strangers < 10_000 {
+		t.Errorf("%d packets are no flood", strangers)
+	}
+	var longest time.Duration
+	for i := 1; i < len(got); i++ {
+		longest = max(longest, got[i].Sub(got[i-1]))
+	}
+	if len(got) < 10 || longest > time.Second { // far more than on a machine of one's own, far less than if it had to wait for the end
+		t.Errorf("%d packets were received, the longest time between two was %s", len(got), longest)
 	}
 }
 

@@ -61,6 +61,7 @@ type wireListener struct {
 	node    *wireNode
 	port    uint16
 	waiting []udp.Datagram
+	err     error // of the first reading that failed, and of all that follow
 }
 
 func (n *wireNode) Listen(port uint16, _ bool) (Listener, error) {
@@ -81,7 +82,10 @@ func (n *wireNode) Listen(port uint16, _ bool) (Listener, error) {
 // Read is part of Listener.
 func (l *wireListener) Read(handle func(*udp.Datagram)) (bool, error) {
 	l.node.wire.mu.Lock()
-	waiting, err := l.waiting, l.node.readErr
+	if l.err == nil {
+		l.err = l.node.readErr
+	}
+	waiting, err := l.waiting, l.err
 	l.waiting = nil
 	l.node.wire.mu.Unlock()
 	for _, d := range waiting {
@@ -138,6 +142,9 @@ func (c *wireConn) Send(packet []byte) error {
 	if c.node.sendErr != nil {
 		return c.node.sendErr
 	}
+	if c.ifindex != 0 && c.ifindex != c.node.ifindex {
+		return errors.New("no such device")
+	}
 	source := c.path.Local
 	if !source.IsValid() {
 		source = c.node.addr
@@ -157,7 +164,7 @@ func (w *wire) arrive() {
 	d := w.flying[0]
 	w.flying = w.flying[1:]
 	n := w.nodes[d.Destination]
-	if n == nil || n.deaf || n.readErr != nil || n.listeners[d.Port] == nil {
+	if n == nil || n.deaf || n.listeners[d.Port] == nil || n.listeners[d.Port].err != nil {
 		return
 	}
 	d.Interface = n.ifindex

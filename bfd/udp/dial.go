@@ -47,7 +47,7 @@ func (n *Network) Dial(p Path) (*Conn, error) {
 		}
 		c.ifindex = ifi.Index
 	}
-	c.to = newAddress(p.Peer, p.Port, c.ifindex)
+	c.to = newAddress(p.Peer, p.Port)
 	domain := unix.AF_INET
 	if p.Peer.Is6() {
 		domain = unix.AF_INET6

@@ -13,8 +13,8 @@ import (
 const (
 	// receiveBuffer is asked of the kernel, which gives no more than net.core.rmem_max. Packets wait here until they are read.
 	receiveBuffer = 1 << 20
-	// batch is the most datagrams that are read at once: more than fit in the buffer, unless they come while it is being read.
-	batch = 4096
+	// leastCharge is the least that the kernel charges a datagram in the buffer with.
+	leastCharge = 512
 )
 
 // Listener receives what is sent to one port over one address family. Its methods are safe for concurrent use.
@@ -27,6 +27,7 @@ type Listener struct {
 	mu     sync.Mutex // guards what follows
 	fd     int
 	closed bool
+	batch  int // more datagrams than fit in the buffer
 	msg    *message
 }
 
@@ -48,8 +49,12 @@ func (n *Network) Listen(port uint16, ipv6 bool) (*Listener, error) {
 	if err == nil {
 		err = unix.Bind(fd, sockaddr(all, port, 0))
 	}
+	var buffer int
 	if err == nil {
-		return &Listener{port: port, fd: fd, msg: newMessage()}, nil
+		buffer, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	}
+	if err == nil {
+		return &Listener{port: port, fd: fd, batch: buffer/leastCharge + 1, msg: newMessage()}, nil
 	}
 	_ = unix.Close(fd)
 	if errors.Is(err, unix.EADDRINUSE) {
@@ -58,12 +63,12 @@ func (n *Network) Listen(port uint16, ipv6 bool) (*Listener, error) {
 	return nil, fmt.Errorf("receive BFD packets on UDP port %d: %w", port, err)
 }
 
-// Read hands the datagrams that have come to handle, one after the other, and reports whether more came meanwhile. It never
-// waits. After an error, and after Close, nothing will be received any more.
+// Read hands the datagrams that have come before the call to handle, one after the other, and some of those that come meanwhile;
+// it reports whether more have come. It never waits. After an error, and after Close, nothing will be received any more.
 func (l *Listener) Read(handle func(*Datagram)) (more bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for range batch {
+	for range l.batch {
 		if l.closed {
 			return false, nil
 		}

@@ -17,7 +17,8 @@ type address struct {
 	length uint32
 }
 
-func newAddress(a netip.Addr, port uint16, ifindex int) *address {
+// newAddress makes a destination. It names no zone: a socket that sends to link-local addresses is bound to their interface.
+func newAddress(a netip.Addr, port uint16) *address {
 	to := &address{}
 	if a.Is4() {
 		v4 := to.v4()
@@ -25,9 +26,6 @@ func newAddress(a netip.Addr, port uint16, ifindex int) *address {
 		to.length = unix.SizeofSockaddrInet4
 	} else {
 		to.raw.Family, to.raw.Addr = unix.AF_INET6, a.As16()
-		if a.IsLinkLocalUnicast() {
-			to.raw.Scope_id = uint32(ifindex)
-		}
 		to.length = unix.SizeofSockaddrInet6
 	}
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&to.raw.Port))[:], port) //nolint:gosec // two bytes, at one place in both forms

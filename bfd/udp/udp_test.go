@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"fairlead.io/fairlead/internal/testnet"
@@ -261,6 +262,34 @@ func TestBoundToInterface(t *testing.T) {
 	receive(t, l)
 }
 
+// An interface that was replaced by another of its name is not the one that a socket is bound to.
+func TestStale(t *testing.T) {
+	hosts(t)
+	var n Network
+	free, bound := dial(t, &n, Path{Peer: netip.MustParseAddr("192.0.2.2"), Port: PortSingleHop}),
+		dial(t, &n, Path{Peer: netip.MustParseAddr("192.0.2.2"), Interface: "eth0", Port: PortSingleHop})
+	stale := func(when string, want bool) {
+		t.Helper()
+		if free.Stale() || bound.Stale() != want {
+			t.Errorf("%s: stale are %t (bound to no interface), %t (bound)", when, free.Stale(), bound.Stale())
+		}
+	}
+	stale("at first", false)
+	link, err := netlink.LinkByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkDel(link); err != nil {
+		t.Fatal(err)
+	}
+	stale("removed", true)
+	if err := bound.Send([]byte("x")); err == nil {
+		t.Error("sent over an interface that is gone")
+	}
+	testnet.Connect(testnet.Own(t), "eth0", testnet.New(t), "eth0")
+	stale("replaced", true)
+}
+
 func TestDialErrors(t *testing.T) {
 	hosts(t)
 	var n Network
@@ -367,7 +396,7 @@ func TestRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if !more || err != nil || got != batch {
+	if !more || err != nil || got != l.batch {
 		t.Errorf("read %d, more %t, error %v", got, more, err)
 	}
 	if err := l.Close(); err != nil {
