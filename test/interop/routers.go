@@ -254,7 +254,7 @@ func (b *BIRD) birdc(command ...string) string {
 // BIRDSession is what BIRD says of a session.
 type BIRDSession struct {
 	State string
-	Since string // the time of day
+	Since time.Time // the time of day, on no day
 	// Interval between its packets, and Timeout, its detection time.
 	Interval, Timeout time.Duration
 }
@@ -272,7 +272,11 @@ func (b *BIRD) Sessions() map[string]BIRDSession {
 	sessions := map[string]BIRDSession{}
 	for line := range strings.Lines(b.birdc("show", "bfd", "sessions")) {
 		if f := strings.Fields(line); len(f) == 6 && strings.ContainsAny(f[0], ".:") && f[0] != "IP" {
-			sessions[f[0]] = BIRDSession{f[2], f[3], seconds(f[4]), seconds(f[5])}
+			since, err := time.Parse("15:04:05.000", f[3])
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			sessions[f[0]] = BIRDSession{f[2], since, seconds(f[4]), seconds(f[5])}
 		}
 	}
 	return sessions

@@ -6,9 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -46,11 +44,12 @@ func soakOf(t *testing.T, interval time.Duration, sessions int) soak {
 	return s
 }
 
-// load keeps all cores busy, at a lower priority than everything else has.
+// load keeps all cores busy, at a lower priority than everything else has. Where the kernel shares the processor between sessions
+// first (autogroup), the priority within a session says nothing, so that the session gets it too.
 func (s soak) load(t *testing.T, ns *testnet.Namespace) {
 	t.Helper()
 	if s.loaded {
-		start(t, ns, "nice", "-n", "10", "stress-ng", "--cpu", strconv.Itoa(runtime.NumCPU()), "--quiet")
+		start(t, ns, "setsid", "sh", "-c", "[ ! -e /proc/self/autogroup ] || echo 10 >/proc/self/autogroup; exec nice -n 10 stress-ng --quiet --cpu "+strconv.Itoa(runtime.NumCPU()))
 	}
 }
 
@@ -66,15 +65,13 @@ func (s soak) run(t *testing.T, speaker *Speaker, others ...func()) {
 		speaker.Litter()
 	}
 	before, begun := speaker.CPU(), time.Now()
-	timer := time.NewTimer(s.duration) // the time itself is what is to pass
-	<-timer.C
+	reference := sleeper(s.duration) // the time itself is what is to pass
 	used, took := speaker.CPU()-before, time.Since(begun)
 	var sent, late, lost int
 	var latest time.Duration
-	for k, status := range speaker.Snapshot() {
+	for _, status := range speaker.Snapshot() {
 		if status.Counters.Lost != 0 || status.State != bfd.Up {
 			lost++
-			t.Errorf("%s is %s (%s) and was lost %d times", k, status.State, status.Diagnostic, status.Counters.Lost)
 		}
 		sent += int(status.Counters.Sent)
 		if status.MaxLate > 10*ms {
@@ -82,8 +79,23 @@ func (s soak) run(t *testing.T, speaker *Speaker, others ...func()) {
 		}
 		latest = max(latest, status.MaxLate)
 	}
-	t.Logf("%d sessions at %s x 3 for %s: %d lost; %d packets sent, the latest of them %s late, and %d sessions with one more than 10 ms late; %s of processor time, %.2f %% of a core",
-		s.sessions, s.interval, took.Round(time.Second), lost, sent, latest, late, used, 100*used.Seconds()/took.Seconds())
+	t.Logf("%d sessions at %s x 3 for %s: %d lost; %d packets sent, the latest of them %s late, and %d sessions with one more than 10 ms late; %s of processor time, %.2f %% of a core; "+
+		"a thread that only sleeps was up to %s late meanwhile",
+		s.sessions, s.interval, took.Round(time.Second), lost, sent, latest.Round(ms/10), late, used.Round(ms), 100*used.Seconds()/took.Seconds(), reference.Round(ms/10))
+	if lost > 0 {
+		t.Errorf("%d sessions were lost", lost)
+	}
+}
+
+// sleeper sleeps for a time, in small pieces, and says how late the machine was to wake it at worst.
+func sleeper(d time.Duration) (worst time.Duration) {
+	const piece = 5 * ms
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		begun := time.Now()
+		time.Sleep(piece)
+		worst = max(worst, time.Since(begun)-piece)
+	}
+	return worst
 }
 
 func (s soak) up(speaker *Speaker) string {
@@ -135,24 +147,19 @@ func TestSoakWithRouters(t *testing.T) {
 		speaker.Add(k, s.settings())
 	}
 	var downs int
-	var since []string
-	birdSince := func() (all []string) {
-		for peer, session := range b.Sessions() {
-			all = append(all, peer+" "+session.State+" since "+session.Since)
-		}
-		slices.Sort(all)
-		return all
-	}
+	var before map[string]BIRDSession
 	s.run(t, speaker, func() {
-		downs, since = f.SessionDowns(), birdSince()
+		downs, before = f.SessionDowns(), b.Sessions()
 		s.load(t, host)
 	})
 	if now := f.SessionDowns(); now != downs {
 		t.Errorf("bfdd has lost %d sessions", now-downs)
 	}
-	if now := birdSince(); !slices.Equal(now, since) {
-		changed := func(s string) bool { return slices.Contains(since, s) }
-		t.Errorf("%d of BIRD's %d sessions have changed: %s", len(now), len(since), strings.Join(slices.DeleteFunc(now, changed), ", "))
+	for peer, now := range b.Sessions() {
+		// It counts by another clock than it shows, so that the time of the same change moves by some milliseconds.
+		if now.State != "Up" || now.Since.Sub(before[peer].Since).Abs() > time.Second {
+			t.Errorf("BIRD's session with %s is %+v, and was %+v", peer, now, before[peer])
+		}
 	}
 }
 

@@ -149,16 +149,16 @@ type Speaker struct {
 	untold  map[manager.Key][]Event // that have come and nobody has waited for
 }
 
-// NewSpeaker starts a speaker without sessions.
+// NewSpeaker starts a speaker without sessions. It is root with no capability but NET_RAW.
 func NewSpeaker(t testing.TB, ns *testnet.Namespace) *Speaker {
 	t.Helper()
 	s := &Speaker{t: t, answers: make(chan line), events: make(chan Event, 10000), untold: map[manager.Key][]Event{}}
-	s.cmd = ns.Command(t.Context(), "/proc/self/exe")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.cmd.Args[len(s.cmd.Args)-1] = self // nsenter is another program
+	// With the one capability that Fairlead's speaker has.
+	s.cmd = ns.Command(t.Context(), "setpriv", "--bounding-set=-all,+net_raw", self)
 	s.cmd.Env = append(os.Environ(), inSpeaker+"=1")
 	s.cmd.Stderr = os.Stderr
 	in, err := s.cmd.StdinPipe()
