@@ -420,7 +420,8 @@ func (l *lab) common() {
 	l.up("speaker started again, the router passive")
 }
 
-// Another BFD daemon on the node has the port: the session says which, others work, and when the daemon has gone it works too.
+// Another BFD daemon on the node has the port: the session says so (who it is, a speaker may not see), others work, and when the
+// daemon has gone it works too.
 func TestPortTakenByAnotherDaemon(t *testing.T) {
 	t.Parallel()
 	n := newTopology(t)
@@ -437,7 +438,7 @@ func TestPortTakenByAnotherDaemon(t *testing.T) {
 	}
 	ours.Await(key("192.0.2.2", "192.0.2.1", 9793), bfd.Up, 20*time.Second)
 	taken := key("192.0.2.2", "192.0.2.1", udp.PortSingleHop)
-	if got := ours.Snapshot()[taken]; got.State != bfd.Down || !strings.Contains(got.Problem, "UDP port 3784 is taken, by bfdd (process ") {
+	if got := ours.Snapshot()[taken]; got.State != bfd.Down || !strings.Contains(got.Problem, "UDP port 3784 is taken, likely by another BFD daemon on this node, such as FRR's bfdd") {
 		t.Errorf("the session is %s, its problem %q", got.State, got.Problem)
 	}
 	theirs.Kill()

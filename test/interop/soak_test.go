@@ -18,16 +18,16 @@ import (
 
 // What a soak is made of can be changed by the environment:
 //
-//	FAIRLEAD_SOAK=10m FAIRLEAD_SOAK_INTERVAL=50ms FAIRLEAD_SOAK_SESSIONS=20 FAIRLEAD_SOAK_LOAD=no FAIRLEAD_SOAK_LITTER=yes go test ./test/interop -v -run Soak -timeout 1h
+//	FAIRLEAD_SOAK=10m FAIRLEAD_SOAK_INTERVAL=50ms FAIRLEAD_SOAK_SESSIONS=20 FAIRLEAD_SOAK_LOAD=no FAIRLEAD_SOAK_LITTER=yes go test ./test/interop -v -run TestSoak/routers -timeout 1h
 type soak struct {
 	duration, interval time.Duration
 	sessions           int
-	loaded, littered   bool // by other processes, by other parts of the speaker
+	littered           bool // by other parts of the speaker
 }
 
 func soakOf(t *testing.T, interval time.Duration, sessions int) soak {
 	t.Helper()
-	s := soak{15 * time.Second, interval, sessions, os.Getenv("FAIRLEAD_SOAK_LOAD") != "no", os.Getenv("FAIRLEAD_SOAK_LITTER") == "yes"}
+	s := soak{15 * time.Second, interval, sessions, os.Getenv("FAIRLEAD_SOAK_LITTER") == "yes"}
 	var errs [3]error
 	if v := os.Getenv("FAIRLEAD_SOAK"); v != "" {
 		s.duration, errs[0] = time.ParseDuration(v)
@@ -46,21 +46,27 @@ func soakOf(t *testing.T, interval time.Duration, sessions int) soak {
 
 // load keeps all cores busy, at a lower priority than everything else has. Where the kernel shares the processor between sessions
 // first (autogroup), the priority within a session says nothing, so that the session gets it too.
-func (s soak) load(t *testing.T, ns *testnet.Namespace) {
+func load(t *testing.T) {
 	t.Helper()
-	if s.loaded {
-		start(t, ns, "setsid", "sh", "-c", "[ ! -e /proc/self/autogroup ] || echo 10 >/proc/self/autogroup; exec nice -n 10 stress-ng --quiet --cpu "+strconv.Itoa(runtime.NumCPU()))
+	if os.Getenv("FAIRLEAD_SOAK_LOAD") != "no" {
+		start(t, testnet.New(t), "setsid", "sh", "-c", "[ ! -e /proc/self/autogroup ] || echo 10 >/proc/self/autogroup; exec nice -n 10 stress-ng --quiet --cpu "+strconv.Itoa(runtime.NumCPU()))
 	}
 }
 
-// run lets a speaker's sessions be for the time of the soak, and reports what it costs. None may be lost.
-func (s soak) run(t *testing.T, speaker *Speaker, others ...func()) {
+// TestSoak keeps sessions on a machine whose cores are all busy.
+func TestSoak(t *testing.T) {
+	load(t)
+	t.Run("routers", soakWithRouters)
+	t.Run("speakers", soakBetweenSpeakers)
+}
+
+// run lets a speaker's sessions be for the time of the soak, and reports what it costs. It reports too whether the machine let
+// threads run in time: a session that is lost when none ran for as long as a neighbour bears is not the speaker's fault.
+func (s soak) run(t *testing.T, speaker *Speaker, begin func()) (fair bool) {
 	t.Helper()
 	Until(t, time.Minute, "all sessions are up", func() string { return s.up(speaker) })
 	time.Sleep(2 * s.interval) // the last Final
-	for _, begin := range others {
-		begin()
-	}
+	begin()
 	if s.littered {
 		speaker.Litter()
 	}
@@ -82,9 +88,15 @@ func (s soak) run(t *testing.T, speaker *Speaker, others ...func()) {
 	t.Logf("%d sessions at %s x 3 for %s: %d lost; %d packets sent, the latest of them %s late, and %d sessions with one more than 10 ms late; %s of processor time, %.2f %% of a core; "+
 		"a thread that only sleeps was up to %s late meanwhile",
 		s.sessions, s.interval, took.Round(time.Second), lost, sent, latest.Round(ms/10), late, used.Round(ms), 100*used.Seconds()/took.Seconds(), reference.Round(ms/10))
-	if lost > 0 {
-		t.Errorf("%d sessions were lost", lost)
+	if share := used.Seconds() / took.Seconds(); share > 0.1 && s.interval >= 80*ms && !s.littered {
+		t.Errorf("%.2f %% of a core is several times what it should be", 100*share)
 	}
+	if fair = reference < 2*s.interval; fair && lost > 0 {
+		t.Errorf("%d sessions were lost", lost)
+	} else if !fair {
+		t.Logf("no verdict: the machine did not wake a thread for %s, and a neighbour bears %s", reference, 2*s.interval)
+	}
+	return fair
 }
 
 // sleeper sleeps for a time, in small pieces, and says how late the machine was to wake it at worst.
@@ -115,8 +127,8 @@ func (s soak) settings() manager.Settings {
 	return manager.Settings{Config: bfd.Config{DesiredMinTx: s.interval, RequiredMinRx: s.interval, DetectMult: 3}}
 }
 
-// 100 sessions at 100 ms x 3 with two routers, on a node whose cores are all busy.
-func TestSoakWithRouters(t *testing.T) {
+// soakWithRouters keeps 100 sessions at 100 ms x 3 with two routers.
+func soakWithRouters(t *testing.T) {
 	t.Parallel()
 	s := soakOf(t, 100*ms, 100)
 	host, frrHost, birdHost := testnet.New(t), testnet.New(t), testnet.New(t)
@@ -148,10 +160,9 @@ func TestSoakWithRouters(t *testing.T) {
 	}
 	var downs int
 	var before map[string]BIRDSession
-	s.run(t, speaker, func() {
-		downs, before = f.SessionDowns(), b.Sessions()
-		s.load(t, host)
-	})
+	if !s.run(t, speaker, func() { downs, before = f.SessionDowns(), b.Sessions() }) {
+		return
+	}
 	if now := f.SessionDowns(); now != downs {
 		t.Errorf("bfdd has lost %d sessions", now-downs)
 	}
@@ -163,8 +174,8 @@ func TestSoakWithRouters(t *testing.T) {
 	}
 }
 
-// 20 authenticated sessions at 80 ms x 3 between two speakers, on a node whose cores are all busy.
-func TestSoakBetweenSpeakers(t *testing.T) {
+// soakBetweenSpeakers keeps 20 authenticated sessions at 80 ms x 3 between two speakers.
+func soakBetweenSpeakers(t *testing.T) {
 	t.Parallel()
 	s := soakOf(t, 80*ms, 20)
 	hosts := [2]*testnet.Namespace{testnet.New(t), testnet.New(t)}
@@ -187,7 +198,9 @@ func TestSoakBetweenSpeakers(t *testing.T) {
 		}
 	}
 	Until(t, time.Minute, "all sessions are up", func() string { return s.up(speakers[1]) })
-	s.run(t, speakers[0], func() { s.load(t, hosts[0]) })
+	if !s.run(t, speakers[0], func() {}) {
+		return
+	}
 	for k, status := range speakers[1].Snapshot() {
 		if status.Counters.Lost != 0 || status.Counters.Discarded != 0 {
 			t.Errorf("the other speaker: %s: %+v", k, status.Counters)
