@@ -23,7 +23,9 @@ if [ ${#problems[@]} -gt 0 ]; then
 fi
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+policy=/usr/sbin/policy-rc.d
+ours=
+trap 'rm -f "$log" $ours' EXIT
 missing=()
 # The race detector links against C; the rest is what the lab's hosts run.
 while read -r package _; do
@@ -33,9 +35,23 @@ done < <(printf 'gcc\nlibc6-dev\n' && cat test/lab/internal/preflight/debian-pac
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 echo "setup: installing Debian packages: ${missing[*]}"
+# The lab and the tests start routers and containerd themselves, in namespaces: the packages are not to start them on the machine.
+if [ ! -e "$policy" ]; then
+	ours=$policy
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+fi
 install() { DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$log" 2>&1; }
 if ! command -v apt-get >/dev/null || ! { install || { apt-get update -qq && install; }; }; then
 	[ ! -s "$log" ] || tail -n 5 "$log" >&2
 	printf 'setup: could not install these packages; install them by hand and run again: %s\n' "${missing[*]}" >&2
 	exit 1
 fi
+for package in "${missing[@]}"; do
+	case $package in
+	frr) service=frr ;;
+	bird2) service=bird ;;
+	*) continue ;;
+	esac
+	! [ -d /run/systemd/system ] || systemctl disable --quiet "$service"
+done

@@ -9,45 +9,25 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/mdlayher/packet"
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 
+	"fairlead.io/fairlead/internal/testnet"
 	"fairlead.io/fairlead/l2/netif"
 )
 
-const inside = "FAIRLEAD_TEST_NAMESPACE"
-
-// Main runs a package's tests in a new network namespace: it leaves the present one and executes the test program again, so
-// that every thread is in the new one.
-func Main(m *testing.M) {
-	if os.Getenv(inside) != "" {
-		os.Exit(m.Run())
-	}
-	runtime.LockOSThread()
-	err := unix.Unshare(unix.CLONE_NEWNET)
-	if err == nil {
-		err = os.Setenv(inside, "1")
-	}
-	if err == nil {
-		err = syscall.Exec("/proc/self/exe", os.Args, os.Environ()) //nolint:gosec // this very program
-	}
-	fmt.Fprintln(os.Stderr, "packet tests need root, to make network namespaces:", err)
-	os.Exit(1)
-}
+// Main runs a package's tests in a network namespace of their own.
+func Main(m *testing.M) { testnet.Main(m) }
 
 // Network is a host, in the process's namespace, and a client.
 type Network struct {
-	t      testing.TB
-	client netns.NsHandle
+	t            testing.TB
+	host, client *testnet.Namespace
 
 	// Host is the host's interface, Client the client's.
 	Host, Client netif.Interface
@@ -67,108 +47,45 @@ func New(t testing.TB) *Network {
 	name := fmt.Sprintf("eth%d", counter.n)
 	counter.Unlock()
 
-	n := &Network{t: t}
-	n.client = newNamespace(t)
-	t.Cleanup(func() {
-		if err := n.client.Close(); err != nil {
-			t.Error(err)
-		}
+	n := &Network{t: t, host: testnet.Own(t), client: testnet.New(t)}
+	n.host.Sysctl("ipv6/conf/default/addr_gen_mode", "1") // no link-local address
+	testnet.Connect(n.host, name, n.client, "c"+name)
+	n.host.Do(func() (err error) {
+		n.Host, err = describe(name)
+		return err
 	})
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = name
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: "c" + name, PeerNamespace: netlink.NsFd(int(n.client))}
-	n.must("make a veth pair", netlink.LinkAdd(pair))
-	t.Cleanup(func() {
-		if err := netlink.LinkDel(pair); err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) && !errors.Is(err, unix.ENODEV) {
-			t.Error(err)
-		}
+	n.client.Do(func() (err error) {
+		n.Client, err = describe("c" + name)
+		return err
 	})
-	n.must("keep IPv6 from using the interface by itself", os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/addr_gen_mode", []byte("1"), 0o600))
-	n.must("set the interface up", netlink.LinkSetUp(pair))
-	n.InClient(func() error {
-		l, err := netlink.LinkByName("c" + name)
-		if err != nil {
-			return err
-		}
-		n.Client = describe(l)
-		return netlink.LinkSetUp(l)
-	})
-	link, err := netlink.LinkByName(name)
-	n.must("find the interface", err)
-	n.Host = describe(link)
 	return n
 }
 
-func describe(l netlink.Link) netif.Interface {
-	a := l.Attrs()
-	return netif.Interface{Name: a.Name, Index: a.Index, MAC: netif.MAC(a.HardwareAddr)}
-}
-
-func (n *Network) must(what string, err error) {
-	n.t.Helper()
+func describe(name string) (netif.Interface, error) {
+	l, err := netlink.LinkByName(name)
 	if err != nil {
-		n.t.Fatalf("%s: %v", what, err)
+		return netif.Interface{}, err
 	}
-}
-
-// newNamespace makes a namespace on a thread of its own, which ends with it.
-func newNamespace(t testing.TB) netns.NsHandle {
-	t.Helper()
-	type result struct {
-		ns  netns.NsHandle
-		err error
-	}
-	c := make(chan result)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		ns, err := netns.New()
-		c <- result{ns, err}
-	}()
-	r := <-c
-	if r.err != nil {
-		t.Fatalf("make a network namespace: %v", r.err)
-	}
-	return r.ns
+	a := l.Attrs()
+	return netif.Interface{Name: a.Name, Index: a.Index, MAC: netif.MAC(a.HardwareAddr)}, nil
 }
 
 // InClient runs f in the client's namespace; sockets that it opens stay there.
 func (n *Network) InClient(f func() error) {
 	n.t.Helper()
-	c := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err := netns.Set(n.client); err != nil {
-			c <- err
-			return
-		}
-		c <- f()
-	}()
-	n.must("in the client's namespace", <-c)
+	n.client.Do(f)
 }
 
 // AddClientAddress gives the client an address, usable at once.
 func (n *Network) AddClientAddress(prefix string) {
 	n.t.Helper()
-	n.InClient(func() error { return addAddress(n.Client.Name, prefix) })
+	n.client.AddAddress(n.Client.Name, prefix)
 }
 
 // AddHostAddress gives the host an address, usable at once.
 func (n *Network) AddHostAddress(prefix string) {
 	n.t.Helper()
-	n.must("add an address", addAddress(n.Host.Name, prefix))
-}
-
-func addAddress(name, prefix string) error {
-	l, err := netlink.LinkByName(name)
-	if err != nil {
-		return err
-	}
-	a, err := netlink.ParseAddr(prefix)
-	if err != nil {
-		return err
-	}
-	a.Flags = unix.IFA_F_NODAD
-	return netlink.AddrAdd(l, a)
+	n.host.AddAddress(n.Host.Name, prefix)
 }
 
 // Tap sends and captures frames of one protocol on the client's interface.

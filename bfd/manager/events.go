@@ -1,0 +1,110 @@
+package manager
+
+import (
+	"sync"
+	"time"
+
+	"fairlead.io/fairlead/bfd"
+)
+
+// Event tells what became of a session.
+type Event struct {
+	Key  Key
+	Time time.Time
+	// Old and New are the states before and after; they are the same when only Problem has changed.
+	Old, New bfd.State
+	// Diagnostic says why the session left the state Up last.
+	Diagnostic bfd.Diagnostic
+	// RemoteState is what the neighbour said last: AdminDown means that he is not lost but wants no session.
+	RemoteState bfd.State
+	// Problem keeps this node from sending or receiving; nil: nothing does.
+	Problem error
+}
+
+// Events is a user's channel of events.
+//
+// A user who reads late is told of each session at most two things: that it was lost, if he takes it for Up, and how it stands
+// now. What came and went between is left out.
+type Events struct {
+	c    chan Event
+	more chan struct{}
+
+	mu      sync.Mutex // guards what follows, and the untold events of the sessions
+	waiting []*session // those that have some, each once
+}
+
+// C delivers events until the manager is closed.
+func (e *Events) C() <-chan Event { return e.c }
+
+// add never waits.
+func (e *Events) add(s *session, event Event) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	last := len(s.untold) - 1
+	switch {
+	case last < 0:
+		e.waiting = append(e.waiting, s)
+		s.untold = append(s.untold, event)
+	case s.untold[last].Old == bfd.Up && s.untold[last].New != bfd.Up: // that must be told
+		s.untold = append(s.untold, event)
+	default: // nothing after a loss begins with Up, so that this is where it ends
+		event.Old = s.untold[last].Old
+		s.untold[last] = event
+	}
+	select {
+	case e.more <- struct{}{}:
+	default: // it is known already
+	}
+}
+
+// forget drops what was not told of a session.
+func (e *Events) forget(s *session) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.untold = s.untold[:0]
+}
+
+func (e *Events) next() (Event, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for len(e.waiting) > 0 {
+		s := e.waiting[0]
+		e.waiting = e.waiting[1:]
+		if len(s.untold) == 0 {
+			continue // forgotten
+		}
+		event := s.untold[0]
+		if s.untold = append(s.untold[:0], s.untold[1:]...); len(s.untold) > 0 {
+			e.waiting = append(e.waiting, s)
+		}
+		return event, true
+	}
+	return Event{}, false
+}
+
+// deliver hands events over until it is to stop.
+func (e *Events) deliver(stop <-chan struct{}) {
+	defer close(e.c)
+	for {
+		event, ok := e.next()
+		if !ok {
+			select {
+			case <-stop:
+				return
+			case <-e.more:
+			}
+			continue
+		}
+		select {
+		case <-stop:
+			return
+		case e.c <- event:
+		}
+	}
+}

@@ -1,0 +1,492 @@
+package manager
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fairlead.io/fairlead/bfd"
+	"fairlead.io/fairlead/bfd/udp"
+)
+
+func TestUpAndLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		a.quiet()
+		got := a.only()
+		if got.State != bfd.Up || got.RemoteState != bfd.Up || got.TransmitInterval != 100*ms || got.DetectionTime != 300*ms ||
+			got.RemoteDiscriminator != b.only().Discriminator || got.Problem != nil {
+			t.Errorf("status %+v", got)
+		}
+		if c := got.Counters; c.Received < 10 || c.Sent < 10 || c.Failed != 0 || c.Discarded != 0 || c.Lost != 0 || got.MaxLate != 0 {
+			t.Errorf("counters %+v, latest packet %s", c, got.MaxLate)
+		}
+
+		b.node.set(func() { b.node.mute = true })
+		cut := time.Now()
+		e := a.next()
+		if e.Key != to(b.node) || e.Old != bfd.Up || e.New != bfd.Down || e.Diagnostic != bfd.DetectionTimeExpired || e.Problem != nil {
+			t.Errorf("event %+v", e)
+		}
+		if after := e.Time.Sub(cut); after < 200*ms || after > 300*ms+delay {
+			t.Errorf("lost after %s", after)
+		}
+		if e := b.next(); e.New != bfd.Down || e.Diagnostic != bfd.NeighborSignaledDown {
+			t.Errorf("event %+v at the other end", e)
+		}
+		if got := a.only(); got.Counters.Lost != 1 || !got.Since.Equal(e.Time) {
+			t.Errorf("status %+v", got)
+		}
+		b.node.set(func() { b.node.mute = false })
+		a.until(bfd.Up)
+		b.until(bfd.Up)
+	})
+}
+
+// Other timers are negotiated without losing the session.
+func TestChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		for _, s := range []Settings{
+			{Config: bfd.Config{DesiredMinTx: 500 * ms, RequiredMinRx: 20 * ms, DetectMult: 5}},
+			{Config: bfd.Config{DesiredMinTx: 20 * ms, RequiredMinRx: 900 * ms, DetectMult: 2}},
+			fast(),
+		} {
+			if err := a.Change(to(b.node), s); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Second)
+			here, there := a.only(), b.only()
+			interval, back := max(s.DesiredMinTx, 100*ms), max(s.RequiredMinRx, 100*ms)
+			if here.TransmitInterval != interval || there.DetectionTime != time.Duration(s.DetectMult)*interval ||
+				there.TransmitInterval != back || here.DetectionTime != 3*back {
+				t.Errorf("%+v: %+v and %+v", s, here.Status, there.Status)
+			}
+		}
+		a.quiet()
+		b.quiet()
+	})
+}
+
+// What the neighbour hears of a session that ends: AdminDown, for a detection time, and nothing after that.
+func TestRemove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		a.Remove(to(b.node))
+		a.Remove(to(b.node)) // is no more
+		if len(a.Snapshot()) != 0 {
+			t.Error("the session is still shown")
+		}
+		e := b.next()
+		if e.Old != bfd.Up || e.New != bfd.Down || e.Diagnostic != bfd.NeighborSignaledDown || e.RemoteState != bfd.AdminDown {
+			t.Errorf("event %+v", e)
+		}
+		received := b.only().Counters.Received
+		time.Sleep(2900 * ms)
+		if n := b.only().Counters.Received - received; n < 2 || n > 4 {
+			t.Errorf("%d packets in the 2.9 s after, want one in 0.75 to 1 s", n)
+		}
+		if got := b.only().RemoteState; got != bfd.AdminDown {
+			t.Errorf("the neighbour is taken to be %s", got)
+		}
+		time.Sleep(100 * ms)
+		received = b.only().Counters.Received
+		time.Sleep(5 * time.Second)
+		if n := b.only().Counters.Received - received; n != 0 {
+			t.Errorf("%d packets later", n)
+		}
+		a.quiet()
+		a.node.set(func() {
+			if len(a.node.listeners) != 0 {
+				t.Error("the port is still open")
+			}
+		})
+		a.add(to(b.node), fast())
+		a.until(bfd.Up)
+	})
+}
+
+// A session that is added while an earlier one of its key still says goodbye takes its place.
+func TestAddAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		a.Remove(to(b.node))
+		if err := a.Add(to(b.node), fast(), a.events); err != nil {
+			t.Fatal(err)
+		}
+		a.until(bfd.Up)
+		if err := a.Add(to(b.node), fast(), a.events); err == nil || !strings.Contains(err.Error(), "there already") {
+			t.Errorf("added twice: %v", err)
+		}
+		time.Sleep(10 * time.Second)
+		a.quiet()
+		if len(a.tables.byDiscr) != 1 || len(a.tables.leaving) != 0 {
+			t.Errorf("%d sessions are known, %d are leaving", len(a.tables.byDiscr), len(a.tables.leaving))
+		}
+	})
+}
+
+func TestAdminDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		held := fast()
+		held.AdminDown = true
+		if err := a.Change(to(b.node), held); err != nil {
+			t.Fatal(err)
+		}
+		if e := a.next(); e.Old != bfd.Up || e.New != bfd.AdminDown || e.Diagnostic != bfd.AdministrativelyDown {
+			t.Errorf("event %+v", e)
+		}
+		if e := b.next(); e.New != bfd.Down || e.RemoteState != bfd.AdminDown {
+			t.Errorf("event %+v", e)
+		}
+		time.Sleep(time.Minute)
+		if b.quiet(); b.only().RemoteState != bfd.AdminDown {
+			t.Error("the neighbour is not told any more")
+		}
+		if err := a.Change(to(b.node), fast()); err != nil {
+			t.Fatal(err)
+		}
+		a.until(bfd.Up)
+
+		a.Remove(to(b.node))
+		a.add(to(b.node), held)
+		if got := a.only().State; got != bfd.AdminDown {
+			t.Errorf("added in the state %s", got)
+		}
+	})
+}
+
+// A port that another program has keeps its sessions down, says so, and is taken when it becomes free. Others do not care.
+func TestPortIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, n := newWire("192.0.2.1", "192.0.2.2")
+		a, b := newUser(t, n[0]), newUser(t, n[1])
+		defer a.close()
+		defer b.close()
+		own := Key{Peer: n[1].addr, Port: 9793}
+		a.add(own, fast())
+		b.add(Key{Peer: n[0].addr, Port: 9793}, fast())
+		a.until(bfd.Up)
+
+		taken := &udp.PortTakenError{Port: udp.PortSingleHop}
+		a.node.set(func() { a.node.listenErr = taken })
+		a.add(to(b.node), fast())
+		b.add(to(a.node), fast())
+		e := a.next()
+		if e.Key != to(b.node) || e.Old != bfd.Down || e.New != bfd.Down || !errors.Is(e.Problem, taken) {
+			t.Errorf("event %+v", e)
+		}
+		before := a.node.listened
+		time.Sleep(time.Minute)
+		a.quiet() // it is told once
+		if tries := a.node.listened - before; tries < 5 || tries > 7 {
+			t.Errorf("%d attempts in a minute", tries)
+		}
+		for _, s := range a.Snapshot() {
+			if problem := s.Problem != nil; problem != (s.Key.Port == udp.PortSingleHop) {
+				t.Errorf("%s: problem %v", s.Key, s.Problem)
+			}
+		}
+		a.node.set(func() { a.node.listenErr = nil })
+		if e := a.next(); e.Problem != nil || e.Old != e.New {
+			t.Errorf("event %+v", e)
+		}
+		for e := a.next(); e.New != bfd.Up; e = a.next() {
+			if e.Key == own {
+				t.Errorf("the session on the other port: %+v", e)
+			}
+		}
+	})
+}
+
+// The address or the interface is not there yet; the interface is replaced; reading fails for good.
+func TestRepair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, n := newWire("192.0.2.1", "192.0.2.2")
+		a, b := newUser(t, n[0]), newUser(t, n[1])
+		defer a.close()
+		defer b.close()
+		b.add(to(a.node), fast())
+
+		missing := errors.New("no such address")
+		a.node.set(func() { a.node.dialErr = missing })
+		a.add(to(b.node), fast())
+		if e := a.next(); !errors.Is(e.Problem, missing) {
+			t.Errorf("event %+v", e)
+		}
+		time.Sleep(5 * time.Second)
+		if got := a.only(); got.Counters.Failed == 0 || got.Counters.Sent != 0 {
+			t.Errorf("counters %+v", got.Counters)
+		}
+		a.node.set(func() { a.node.dialErr = nil })
+		if e := a.next(); e.Problem != nil {
+			t.Errorf("event %+v", e)
+		}
+		a.until(bfd.Up)
+		b.until(bfd.Up)
+
+		a.node.set(func() { a.node.ifindex = 7 })
+		if e := a.next(); e.Problem == nil || !strings.Contains(e.Problem.Error(), "no such device") || e.New != bfd.Up {
+			t.Errorf("event %+v", e)
+		}
+		b.until(bfd.Down)
+		a.until(bfd.Up)
+		if got := a.only(); got.Problem != nil {
+			t.Errorf("problem %v", got.Problem)
+		}
+
+		a.node.set(func() { a.node.readErr = errors.New("broken") })
+		time.Sleep(20 * ms)
+		a.node.set(func() { a.node.readErr = nil })
+		time.Sleep(10 * time.Second)
+		received := a.only().Counters.Received
+		time.Sleep(time.Second)
+		if got := a.only(); got.State != bfd.Up || got.Counters.Received < received+10 {
+			t.Errorf("status %+v after the socket was opened again", got)
+		}
+	})
+}
+
+// However late a user reads, he is told that a session that he takes for Up was lost, and how things stand; and nobody waits
+// for him.
+func TestLateReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		mute := func(on bool) {
+			a.node.set(func() { a.node.mute, b.node.mute = on, on })
+			time.Sleep(10 * time.Second)
+		}
+		told := func() string {
+			var all []string
+			for e := a.next(); ; e = a.next() {
+				all = append(all, e.Old.String()+" to "+e.New.String())
+				if e.New == bfd.Up && e.Problem == nil {
+					return strings.Join(all, ", ")
+				}
+			}
+		}
+		for range 5 {
+			mute(true)
+			mute(false)
+		}
+		if got := a.only(); got.State != bfd.Up || got.Counters.Lost != 5 {
+			t.Fatalf("status %+v", got)
+		}
+		// One was on its way when he did not read; of what came later only the end is left.
+		if got := told(); got != "Up to Down, Down to Up" {
+			t.Errorf("told %s", got)
+		}
+
+		// The one on its way leaves him with a session that is Up: now a loss must be told.
+		a.node.set(func() { a.node.sendErr = errors.New("no buffers") })
+		time.Sleep(110 * ms)
+		a.node.set(func() { a.node.sendErr = nil })
+		for range 5 {
+			mute(true)
+			mute(false)
+		}
+		if got := told(); got != "Up to Up, Up to Down, Down to Up" {
+			t.Errorf("told %s", got)
+		}
+
+		// Of a session that is removed nothing is told but what is on its way.
+		mute(true)
+		mute(false)
+		a.Remove(to(b.node))
+		if e := a.next(); e.New != bfd.Down {
+			t.Errorf("event %+v", e)
+		}
+		a.quiet()
+	})
+}
+
+// A session that leaves does so without a word to its user.
+func TestLeavingIsNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		s := a.tables.byKey[to(b.node)]
+		s.leave(time.Now())
+		if a.quiet(); s.status().State != bfd.AdminDown {
+			t.Errorf("the state is %s", s.status().State)
+		}
+	})
+}
+
+// A passive end hears the neighbour, though it has nothing to send.
+func TestPassive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, n := newWire("192.0.2.1", "192.0.2.2")
+		a, b := newUser(t, n[0]), newUser(t, n[1])
+		defer a.close()
+		defer b.close()
+		time.Sleep(time.Minute) // they sleep until there is something to do
+		passive := fast()
+		passive.Passive = true
+		a.add(to(b.node), passive)
+		time.Sleep(time.Minute)
+		if got := a.only(); got.Counters.Sent != 0 || got.State != bfd.Down {
+			t.Errorf("status %+v", got)
+		}
+		b.add(to(a.node), fast())
+		a.until(bfd.Up)
+		b.until(bfd.Up)
+	})
+}
+
+// Speakers authenticate, and rotate keys one by one without losing a session.
+func TestKeyRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := bfd.AuthKey{ID: 1, Secret: []byte("one")}, bfd.AuthKey{ID: 2, Secret: []byte("two")}
+		with := func(send bfd.AuthKey, accept ...bfd.AuthKey) Settings {
+			s := Settings{Config: bfd.Config{DesiredMinTx: 80 * ms, RequiredMinRx: 80 * ms, DetectMult: 3}}
+			s.Auth = &bfd.Auth{Type: bfd.MeticulousKeyedSHA1, Send: send, Accept: accept}
+			return s
+		}
+		_, n := newWire("2001:db8::1", "2001:db8::2", "2001:db8::3")
+		var users []*user
+		key := func(peer int) Key { return Key{Peer: n[peer].addr, Local: netip.Addr{}, Port: 9793} }
+		each := func(do func(u *user, k Key)) {
+			for i, u := range users {
+				for peer := range users {
+					if peer != i {
+						do(u, key(peer))
+					}
+				}
+				time.Sleep(3 * time.Second)
+			}
+		}
+		for i := range n {
+			users = append(users, newUser(t, n[i]))
+			defer users[i].close()
+		}
+		each(func(u *user, k Key) { u.add(k, with(one)) })
+		for _, s := range []Settings{with(one, two), with(two, one), with(two)} {
+			each(func(u *user, k Key) {
+				if err := u.Change(k, s); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		for _, u := range users {
+			for _, s := range u.Snapshot() {
+				if s.State != bfd.Up || s.Counters.Lost != 0 || s.Counters.Discarded != 0 {
+					t.Errorf("%s at %s: %+v", s.Key, u.node.addr, s)
+				}
+			}
+			if len(u.Discarded()) != 0 {
+				t.Errorf("%s has discarded %v", u.node.addr, u.Discarded())
+			}
+		}
+		// one who does not have the key
+		each(func(u *user, k Key) {
+			if u == users[0] {
+				if err := u.Change(k, with(bfd.AuthKey{ID: 2, Secret: []byte("no")})); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		if got := users[1].Discarded()[bfd.AuthBadHash]; got == 0 {
+			t.Errorf("discarded %v", users[1].Discarded())
+		}
+	})
+}
+
+// Close tells the neighbours, unless there is no time for it, and a closed manager does nothing.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer b.close()
+		begun := time.Now()
+		a.close()
+		if took := time.Since(begun); took < 2*time.Second || took > 4*time.Second {
+			t.Errorf("closing took %s, want the neighbour's detection time of 3 s", took)
+		}
+		if e := b.next(); e.RemoteState != bfd.AdminDown {
+			t.Errorf("event %+v", e)
+		}
+		if _, open := <-a.events.C(); open {
+			t.Error("the channel of events is open")
+		}
+		if _, open := <-a.NewEvents().C(); open {
+			t.Error("a new channel of events is open")
+		}
+		if err := a.Add(to(b.node), fast(), nil); err == nil {
+			t.Error("added a session to a closed manager")
+		}
+		if err := a.Close(t.Context()); err == nil {
+			t.Error("closed twice")
+		}
+	})
+}
+
+func TestKeysAndSettingsAreChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, n := newWire("192.0.2.1")
+		u := newUser(t, n[0])
+		defer u.close()
+		addr := netip.MustParseAddr
+		good := Key{Peer: addr("192.0.2.2"), Port: udp.PortSingleHop}
+		noMult, noAuth, lowTTL := fast(), fast(), fast()
+		noMult.DetectMult = 0
+		noAuth.Auth = &bfd.Auth{}
+		lowTTL.MinTTL = 254
+		for _, c := range []struct {
+			name     string
+			key      Key
+			settings Settings
+			want     string
+		}{
+			{"no peer", Key{Port: 3784}, fast(), "peer must be"},
+			{"multicast peer", Key{Peer: addr("224.0.0.1"), Port: 3784}, fast(), "peer must be"},
+			{"unspecified peer", Key{Peer: addr("::"), Port: 3784}, fast(), "peer must be"},
+			{"families", Key{Peer: addr("192.0.2.2"), Local: addr("2001:db8::1"), Port: 3784}, fast(), "family"},
+			{"link-local", Key{Peer: addr("fe80::1"), Port: 3784}, fast(), "needs an interface"},
+			{"zones", Key{Peer: addr("fe80::1%eth0"), Local: addr("fe80::2%eth1"), Port: 3784}, fast(), "not on interface eth0"},
+			{"no port", Key{Peer: addr("192.0.2.2")}, fast(), "port must be"},
+			{"multiplier", good, noMult, "multiplier"},
+			{"authentication", good, noAuth, "authentication"},
+			{"TTL", good, lowTTL, "must be 255"},
+		} {
+			if err := u.Add(c.key, c.settings, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %v, want an error with %q", c.name, err, c.want)
+			}
+		}
+		if err := u.Change(good, fast()); err == nil || !strings.Contains(err.Error(), "does not exist") {
+			t.Errorf("changed what is not there: %v", err)
+		}
+		u.Remove(Key{}) // is not there
+		u.add(good, fast())
+		if err := u.Change(good, noMult); err == nil {
+			t.Error("changed to a multiplier of 0")
+		}
+		if err := u.Change(Key{}, fast()); err == nil {
+			t.Error("changed a session without a peer")
+		}
+		// One key in two forms.
+		u.add(Key{Peer: addr("fe80::1%eth0"), Port: 3784}, fast())
+		if err := u.Add(Key{Peer: addr("fe80::1"), Interface: "eth0", Port: 3784}, fast(), nil); err == nil {
+			t.Error("a zone and an interface made two sessions")
+		}
+		if err := u.Add(Key{Peer: addr("::ffff:192.0.2.2"), Port: 3784}, fast(), nil); err == nil {
+			t.Error("a mapped address made two sessions")
+		}
+	})
+}
