@@ -240,10 +240,11 @@ func removePools(t testing.TB) {
 	}
 	for i := range pools.Items {
 		p := &pools.Items[i]
-		if err := kube.Patch(ctx, p, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))); client.IgnoreNotFound(err) != nil {
+		// In this order: a pool that is not being deleted gets its finalizer back at once.
+		if err := kube.Delete(ctx, p); client.IgnoreNotFound(err) != nil {
 			t.Error(err)
 		}
-		if err := kube.Delete(ctx, p); client.IgnoreNotFound(err) != nil {
+		if err := kube.Patch(ctx, p, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))); client.IgnoreNotFound(err) != nil {
 			t.Error(err)
 		}
 	}
