@@ -1,7 +1,9 @@
 package bfd
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 )
@@ -177,5 +179,11 @@ func TestKeyRotation(t *testing.T) {
 		if id := e.auth.keys[0].id; len(e.auth.keys) != 1 || id != 2 {
 			t.Errorf("end %d sends with key %d", i, id)
 		}
+	}
+}
+
+func TestSecretIsNotPrinted(t *testing.T) {
+	if got := fmt.Sprintf("%v %+v", one, Auth{Type: KeyedSHA1, Send: one, Accept: []AuthKey{two}}); strings.Contains(got, "116 104 101") || strings.Contains(got, "first") {
+		t.Errorf("printed as %s", got)
 	}
 }

@@ -197,7 +197,8 @@ func (m *Manager) Close(ctx context.Context) error {
 
 // Status is what is known of a session.
 type Status struct {
-	Key      Key
+	Key Key
+	// Settings without the authentication's keys.
 	Settings Settings
 	bfd.Status
 	// Since is when the session came into its state.

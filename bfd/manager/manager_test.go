@@ -387,6 +387,9 @@ func TestKeyRotation(t *testing.T) {
 		}
 		for _, u := range users {
 			for _, s := range u.Snapshot() {
+				if s.Settings.Auth != nil {
+					t.Error("the status holds keys")
+				}
 				if s.State != bfd.Up || s.Counters.Lost != 0 || s.Counters.Discarded != 0 {
 					t.Errorf("%s at %s: %+v", s.Key, u.node.addr, s)
 				}

@@ -174,8 +174,10 @@ func (s *session) change(now time.Time, settings Settings) error {
 func (s *session) status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	settings := s.settings
+	settings.Auth = nil
 	return Status{
-		Key: s.key, Settings: s.settings, Status: s.machine.Status(), Since: s.since, Problem: s.problem(), Counters: s.counters,
+		Key: s.key, Settings: settings, Status: s.machine.Status(), Since: s.since, Problem: s.problem(), Counters: s.counters,
 	}
 }
 

@@ -114,6 +114,14 @@ func TestSendAndReceive(t *testing.T) {
 			if bound := conn.Interface() != 0; bound != (c.ifname != "") {
 				t.Errorf("%+v: interface %d", path, conn.Interface())
 			}
+			for _, o := range [][2]int{{unix.IPPROTO_IP, unix.IP_TOS}, {unix.IPPROTO_IPV6, unix.IPV6_TCLASS}} {
+				if v6 := o[0] == unix.IPPROTO_IPV6; v6 != path.Peer.Is6() {
+					continue
+				}
+				if class, err := unix.GetsockoptInt(conn.fd, o[0], o[1]); err != nil || class != networkControl {
+					t.Errorf("%+v: traffic class %#x, %v", path, class, err)
+				}
+			}
 			for i := range 3 {
 				payload := fmt.Sprintf("packet %d", i)
 				if err := conn.Send([]byte(payload)); err != nil {
