@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"fairlead.io/fairlead/bfd"
 	"fairlead.io/fairlead/bfd/manager"
 	"fairlead.io/fairlead/bfd/udp"
@@ -71,7 +73,7 @@ func (s soak) run(t *testing.T, speaker *Speaker, begin func()) (fair bool) {
 		speaker.Litter()
 	}
 	before, begun := speaker.CPU(), time.Now()
-	reference := sleeper(s.duration) // the time itself is what is to pass
+	reference := sleepers(t, s.duration) // the time itself is what is to pass
 	used, took := speaker.CPU()-before, time.Since(begun)
 	var sent, late, lost int
 	var latest time.Duration
@@ -99,15 +101,44 @@ func (s soak) run(t *testing.T, speaker *Speaker, begin func()) (fair bool) {
 	return fair
 }
 
-// sleeper sleeps for a time, in small pieces, and says how late the machine was to wake it at worst.
-func sleeper(d time.Duration) (worst time.Duration) {
+// sleepers sleep for a time, in small pieces, one on each core, and say how late the machine was to wake one of them at worst.
+func sleepers(t *testing.T, d time.Duration) time.Duration {
+	t.Helper()
 	const piece = 5 * ms
-	for end := time.Now().Add(d); time.Now().Before(end); {
-		begun := time.Now()
-		time.Sleep(piece)
-		worst = max(worst, time.Since(begun)-piece)
+	var mine unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &mine); err != nil {
+		t.Fatal(err)
 	}
-	return worst
+	worst := make(chan time.Duration, mine.Count())
+	started := 0
+	for core := 0; started < mine.Count(); core++ {
+		if !mine.IsSet(core) {
+			continue
+		}
+		started++
+		go func() {
+			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			var one unix.CPUSet
+			one.Set(core)
+			if err := unix.SchedSetaffinity(0, &one); err != nil {
+				t.Error(err)
+			}
+			var late time.Duration
+			for end := time.Now().Add(d); time.Now().Before(end); {
+				next := time.Now().Add(piece)
+				request := unix.NsecToTimespec(piece.Nanoseconds())
+				for unix.Nanosleep(&request, &request) == unix.EINTR {
+				}
+				late = max(late, time.Since(next))
+			}
+			worst <- late
+		}()
+	}
+	var all time.Duration
+	for range started {
+		all = max(all, <-worst)
+	}
+	return all
 }
 
 func (s soak) up(speaker *Speaker) string {
