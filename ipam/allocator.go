@@ -6,9 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
-	"strings"
-
-	"go4.org/netipx"
 )
 
 // Allocator knows the pools, who holds which address and who waits. It is not safe for concurrent use: one mutex, its owner's,
@@ -358,75 +355,6 @@ func (a *Allocator) unlistShared(key string, addr netip.Addr) {
 	}
 }
 
-// Imported is what a Service's status shows when the Allocator starts.
-type Imported struct {
-	Request
-	Addresses []netip.Addr
-	// Pools that the Service's annotation names for the addresses, in their order; may be shorter or empty.
-	Pools []string
-}
-
-// Conflict is an address that two Services' statuses show and that they cannot share. The older one keeps it.
-type Conflict struct {
-	Service Key
-	Addr    netip.Addr
-	Keeper  Key
-	Why     string
-}
-
-// Import takes over what Services' statuses show, before anything is assigned: in pools or not, whatever the pools' rules
-// are. Only where two Services cannot be on one address does the younger not get it: see Conflict.
-func (a *Allocator) Import(items []Imported) []Conflict {
-	items = slices.Clone(items)
-	slices.SortFunc(items, func(x, y Imported) int { return ageOrder(&x.Request, &y.Request) })
-	var conflicts []Conflict
-	for i := range items {
-		it := &items[i]
-		s := a.services.of(it.Service)
-		for j, addr := range it.Addresses {
-			if keeper, why := a.blocks(addr, it.Service, it.Sharing, true); why != "" {
-				conflicts = append(conflicts, Conflict{it.Service, addr, keeper, why})
-				continue
-			}
-			pool := ""
-			if j < len(it.Pools) {
-				pool = it.Pools[j]
-			} else if len(it.Pools) == 1 {
-				pool = it.Pools[0]
-			}
-			if s == nil {
-				s = a.services.add(it.Service, it.Sharing)
-			}
-			a.hold(s, addr, pool)
-		}
-	}
-	a.settle()
-	return conflicts
-}
-
-// Observe notes which addresses the status of a Service shows that another implementation serves; none: it is gone, or shows none.
-// Nobody is given them as long as it does. A Service of ours that has one of them keeps it.
-func (a *Allocator) Observe(service Key, addrs []netip.Addr) {
-	s := a.services.of(service)
-	if s == nil && len(addrs) == 0 {
-		return
-	}
-	foreign := &Sharing{Foreign: true}
-	if s == nil {
-		s = a.services.add(service, foreign)
-	}
-	a.setSharing(s, foreign)
-	for _, addr := range addrs {
-		a.hold(s, addr, "")
-	}
-	a.drop(s, func(h hold) bool { return !slices.Contains(addrs, h.addr) })
-	a.waiting.remove(service)
-	a.settle()
-}
-
-// StopWaiting forgets that a Service waits; what it has it keeps.
-func (a *Allocator) StopWaiting(service Key) { a.waiting.remove(service) }
-
 // blocks finds a holder of the address that a Service cannot share it with. To a Service that is on the address already, those who
 // are leaving it do not count: of two that cannot stay together one moves, and not the other as well; nor do those whom another
 // implementation has put there meanwhile.
@@ -438,15 +366,6 @@ func (a *Allocator) blocks(addr netip.Addr, service Key, sharing *Sharing, stayi
 		return why == ""
 	})
 	return keeper, why
-}
-
-// rangesOf formats a pool's list for a sentence.
-func rangesOf(list []netipx.IPRange) string {
-	texts := make([]string, len(list))
-	for i, r := range list {
-		texts[i] = FormatRange(r)
-	}
-	return cutList(texts, ", ")
 }
 
 // Holders are the Services on an address.
@@ -475,15 +394,6 @@ func (a *Allocator) Knows(service Key) bool {
 	return a.services.of(service) != nil || a.waiting.services[service] != nil
 }
 
-// Service names a Service by its namespace and name.
-func Service(namespace, name string) Key { return Key(namespace + "/" + name) }
-
-// Name of the Service.
-func (k Key) Name() string {
-	_, name, _ := strings.Cut(string(k), "/")
-	return name
-}
-
 // Services that have or leave an address.
 func (a *Allocator) Services() []Key {
 	list := make([]Key, 0, a.services.n)
@@ -491,16 +401,4 @@ func (a *Allocator) Services() []Key {
 		list = append(list, k)
 	}
 	return list
-}
-
-// DecideAmong decides for one Service of many that are assigned at once, as AssignAll would: those that come before it are assigned. False:
-// it is not among them.
-func (a *Allocator) DecideAmong(reqs []Request, service Key) (Decision, bool) {
-	i := slices.IndexFunc(reqs, func(r Request) bool { return r.Service == service })
-	if i < 0 {
-		return Decision{}, false
-	}
-	req := reqs[i]
-	a.AssignAll(slices.DeleteFunc(slices.Clone(reqs), func(r Request) bool { return requestOrder(&r, &req) >= 0 }))
-	return a.Decide(req), true
 }

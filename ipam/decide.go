@@ -62,6 +62,18 @@ func (a *Allocator) decide(req *Request, has *allocation, brief bool) Decision {
 	return d
 }
 
+// DecideAmong decides for one Service of many that are assigned at once, as AssignAll would: those that come before it are assigned. False:
+// it is not among them.
+func (a *Allocator) DecideAmong(reqs []Request, service Key) (Decision, bool) {
+	i := slices.IndexFunc(reqs, func(r Request) bool { return r.Service == service })
+	if i < 0 {
+		return Decision{}, false
+	}
+	req := reqs[i]
+	a.AssignAll(slices.DeleteFunc(slices.Clone(reqs), func(r Request) bool { return requestOrder(&r, &req) >= 0 }))
+	return a.Decide(req), true
+}
+
 // familyResult is what one family comes to.
 type familyResult struct {
 	family Family

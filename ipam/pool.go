@@ -228,3 +228,12 @@ func cutList(list []string, sep string) string {
 	}
 	return fmt.Sprintf("%s%sand %d more", strings.Join(list[:most], sep), sep, len(list)-most)
 }
+
+// rangesOf formats a pool's list for a sentence.
+func rangesOf(list []netipx.IPRange) string {
+	texts := make([]string, len(list))
+	for i, r := range list {
+		texts[i] = FormatRange(r)
+	}
+	return cutList(texts, ", ")
+}

@@ -17,6 +17,15 @@ func (k Key) Namespace() string {
 	return ns
 }
 
+// Service names a Service by its namespace and name.
+func Service(namespace, name string) Key { return Key(namespace + "/" + name) }
+
+// Name of the Service.
+func (k Key) Name() string {
+	_, name, _ := strings.Cut(string(k), "/")
+	return name
+}
+
 // Request is what a Service wants.
 type Request struct {
 	Service Key

@@ -153,3 +153,6 @@ func (a *Allocator) SetNamespace(name string, labels map[string]string) {
 	a.waiting.happened(namespaceKey(name))
 	a.settle()
 }
+
+// StopWaiting forgets that a Service waits; what it has it keeps.
+func (a *Allocator) StopWaiting(service Key) { a.waiting.remove(service) }
