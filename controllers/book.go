@@ -176,7 +176,7 @@ func (b *Book) overwritten(svc *corev1.Service, now time.Time) (times int, wait 
 	defer b.mu.Unlock()
 	k := allocation.Key(svc)
 	x := b.known[k]
-	if x.uid != svc.UID { // made anew under its name
+	if x.uid != "" && x.uid != svc.UID { // made anew under its name
 		x = known{}
 		b.known[k] = x
 	}

@@ -3,7 +3,7 @@
 // It holds no rule about who gets which address; those are ipam's. What it does decide is when it is safe to act on a
 // decision. The status of a Service is the only durable record of what is assigned, and the Book in memory is what the
 // leader knows beyond it. An address is given to a Service only when it is in the status of no other Service that is served, or was,
-// and not reserved in the Book. (Services of other classes are not looked at: pools must not have addresses that others give out.)
+// and not reserved in the Book, and that no Service of another class shows.
 //
 //   - The Book is filled from a LIST that the API server answers after the lease was acquired, never from the cache, which may
 //     lag behind the last leader's writes. That leader writes nothing any more: it releases the lease when its workers have

@@ -98,6 +98,17 @@ func assigned(tb testing.TB, ns string, n int) map[string]string {
 	}
 }
 
+// poolCounted waits until the controller has taken the pool up.
+func poolCounted(tb testing.TB, name string) {
+	tb.Helper()
+	eventually(tb, "the pool is ready", func() string {
+		if getPool(tb, name).Status.IPv4.Available == 0 {
+			return "it is not"
+		}
+		return ""
+	})
+}
+
 // counted waits until the pool's status says that so many addresses are in use.
 func counted(tb testing.TB, name string, n int64) {
 	tb.Helper()
@@ -115,12 +126,7 @@ func TestManyServices(t *testing.T) {
 	ns := namespace(t)
 	create(t, newPool("web", "10.0.0.0/14"))
 	c := run(t)
-	eventually(t, "the pool is ready", func() string {
-		if getPool(t, "web").Status.IPv4.Available == 0 {
-			return "it is not"
-		}
-		return ""
-	})
+	poolCounted(t, "web")
 	statusWrites, otherWrites, poolWrites := requests(t, "PATCH services/status"), requests(t, "PATCH services"), requests(t, "PATCH ipaddresspools/status")
 	started := time.Now()
 	createMany(t, ns, n)
@@ -167,12 +173,7 @@ func BenchmarkServices(b *testing.B) {
 				ns := namespace(b)
 				create(b, newPool("web", "10.0.0.0/14"))
 				c := run(b)
-				eventually(b, "the pool is ready", func() string {
-					if getPool(b, "web").Status.IPv4.Available == 0 {
-						return "it is not"
-					}
-					return ""
-				})
+				poolCounted(b, "web")
 				before, writes := c.cpu(b), requests(b, "PATCH services/status")
 				createMany(b, ns, n)
 				assigned(b, ns, n)
