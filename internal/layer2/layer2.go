@@ -59,9 +59,17 @@ func (n Node) Equal(o Node) bool {
 
 // Member is a live speaker.
 type Member struct {
-	Name                               string
-	Draining, Stopping, DataplaneReady bool
-	Interfaces                         []string
+	Name                                         string
+	Draining, Stopping, Settling, DataplaneReady bool
+	Interfaces                                   []string
+	// SettlingInterfaces are those of them that have come back a short while ago.
+	SettlingInterfaces []string
+}
+
+// Equal reports whether two members are the same.
+func (m *Member) Equal(o *Member) bool {
+	return m.Name == o.Name && m.Draining == o.Draining && m.Stopping == o.Stopping && m.Settling == o.Settling &&
+		m.DataplaneReady == o.DataplaneReady && slices.Equal(m.Interfaces, o.Interfaces) && slices.Equal(m.SettlingInterfaces, o.SettlingInterfaces)
 }
 
 // Cluster is what is known, beside the Services. After a change of its fields Prepare must be called.
@@ -86,6 +94,7 @@ type forNode struct {
 	selected   bool
 	all        bool // every interface
 	interfaces []string
+	settled    bool // one of them is
 	weight     int
 }
 
@@ -103,10 +112,10 @@ func (c *Cluster) Prepare() {
 	c.nodes = make([]prepared, 0, len(names))
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		p := prepared{Node: election.Node{Name: name}, advs: make([]forNode, len(c.Advertisements))}
-		var interfaces []string
+		var interfaces, settling []string
 		if m := members[name]; m != nil {
-			p.Alive, p.Draining, p.Stopping, p.DataplaneReady = true, m.Draining, m.Stopping, m.DataplaneReady
-			interfaces = m.Interfaces
+			p.Alive, p.Draining, p.Stopping, p.Settling, p.DataplaneReady = true, m.Draining, m.Stopping, m.Settling, m.DataplaneReady
+			interfaces, settling = m.Interfaces, m.SettlingInterfaces
 		}
 		node, known := c.Nodes[name]
 		_, excluded := node.Labels[ExcludeLabel]
@@ -122,6 +131,7 @@ func (c *Cluster) Prepare() {
 			f := &p.advs[i]
 			if f.selected = adv.SelectsNode(node.Labels); f.selected {
 				f.interfaces, f.all = adv.MatchInterfaces(interfaces)
+				f.settled = slices.ContainsFunc(f.interfaces, func(name string) bool { return !slices.Contains(settling, name) })
 				f.weight = adv.Weight(node.Labels)
 			}
 		}
@@ -238,11 +248,14 @@ func (p *prepared) candidate(addr netip.Addr, serving []*Service, advertised [][
 	}
 	if n.Serves > 0 {
 		n.Ineligible = ""
+		settled := false
 		for a := range distinct(advertised) {
 			if p.advs[a].selected {
 				n.Weight += p.advs[a].weight
+				settled = settled || p.advs[a].settled
 			}
 		}
+		n.Settling = n.Settling || !settled
 	}
 	return n
 }

@@ -32,6 +32,7 @@ type network struct {
 	mu     sync.Mutex
 	start  time.Time
 	sent   []sent
+	probed []sent
 	joined map[string]int // "eth0 fd00::1"
 	open   map[string]int
 	refuse error
@@ -62,6 +63,13 @@ func (p fakePort) Announce(a netip.Addr) error {
 	p.n.mu.Lock()
 	defer p.n.mu.Unlock()
 	p.n.sent = append(p.n.sent, sent{p.name, a, time.Since(p.n.start)})
+	return nil
+}
+
+func (p fakePort) Probe(a netip.Addr) error {
+	p.n.mu.Lock()
+	defer p.n.mu.Unlock()
+	p.n.probed = append(p.n.probed, sent{p.name, a, time.Since(p.n.start)})
 	return nil
 }
 
@@ -135,12 +143,12 @@ func TestTakeOver(t *testing.T) {
 		if a.Answers("eth0", addr) {
 			t.Error("answers for what it does not own")
 		}
-		a.Own(addr, nil)
+		a.Own(addr, nil, AtOnce)
 		if !a.Answers("eth0", addr) {
 			t.Error("does not answer at once")
 		}
 		time.Sleep(500 * time.Millisecond)
-		a.Own(addr, nil) // repeated: nothing
+		a.Own(addr, nil, AtOnce) // repeated: nothing
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		want := []time.Duration{0, time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second}
@@ -165,7 +173,7 @@ func TestTakeOver(t *testing.T) {
 
 func TestRefresh(t *testing.T) {
 	run(t, func(c *Config) { c.Count, c.Refresh = 2, time.Minute }, func(t *testing.T, a *Announcer, n *network) {
-		a.Own(addr, nil)
+		a.Own(addr, nil, AtOnce)
 		time.Sleep(2*time.Minute + 30*time.Second)
 		synctest.Wait()
 		want := []time.Duration{0, time.Second, 61 * time.Second, 121 * time.Second}
@@ -178,7 +186,7 @@ func TestRefresh(t *testing.T) {
 func TestRepeat(t *testing.T) {
 	run(t, func(c *Config) { c.Count = 2 }, func(t *testing.T, a *Announcer, n *network) {
 		a.Repeat(addr) // not owned: nothing
-		a.Own(addr, nil)
+		a.Own(addr, nil, AtOnce)
 		time.Sleep(time.Minute)
 		n.take()
 		a.Repeat(addr)
@@ -199,9 +207,9 @@ func TestRepeat(t *testing.T) {
 
 func TestReleaseAndOwnAgain(t *testing.T) {
 	run(t, func(c *Config) { c.Count = 2 }, func(t *testing.T, a *Announcer, n *network) {
-		a.Own(addr, nil)
+		a.Own(addr, nil, AtOnce)
 		a.Release(addr)
-		a.Own(addr, nil)
+		a.Own(addr, nil, AtOnce)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if got := times(n.take()); len(got) != 2 {
@@ -212,7 +220,7 @@ func TestReleaseAndOwnAgain(t *testing.T) {
 
 func TestYieldUntilTheOtherIsHeard(t *testing.T) {
 	run(t, nil, func(t *testing.T, a *Announcer, n *network) {
-		a.Own(addr, nil)
+		a.Own(addr, nil, AtOnce)
 		time.Sleep(time.Minute)
 		n.take()
 		a.Yield(addr)
@@ -240,7 +248,7 @@ func TestYieldUntilTheOtherIsHeard(t *testing.T) {
 
 func TestYieldIsBounded(t *testing.T) {
 	run(t, func(c *Config) { c.HandOver = 2 * time.Second }, func(t *testing.T, a *Announcer, _ *network) {
-		a.Own(addr, nil)
+		a.Own(addr, nil, AtOnce)
 		a.Yield(addr)
 		start := time.Now()
 		if err := a.WaitYielded(t.Context()); err != nil {
@@ -254,7 +262,7 @@ func TestYieldIsBounded(t *testing.T) {
 
 func TestYieldAfterTheOtherWasHeard(t *testing.T) {
 	run(t, nil, func(t *testing.T, a *Announcer, _ *network) {
-		a.Own(addr, nil)
+		a.Own(addr, nil, AtOnce)
 		synctest.Wait()
 		a.Claimed("eth0", addr, other)
 		synctest.Wait()
@@ -267,7 +275,7 @@ func TestYieldAfterTheOtherWasHeard(t *testing.T) {
 
 func TestOwnWhileYielding(t *testing.T) {
 	run(t, func(c *Config) { c.Count = 1 }, func(t *testing.T, a *Announcer, n *network) {
-		a.Own(addr, nil)
+		a.Own(addr, nil, AtOnce)
 		synctest.Wait()
 		n.take()
 		a.Yield(addr)
@@ -275,7 +283,7 @@ func TestOwnWhileYielding(t *testing.T) {
 		go func() { waited <- a.WaitYielded(t.Context()) }()
 		synctest.Wait()
 		start := time.Now()
-		a.Own(addr, nil)
+		a.Own(addr, nil, AtOnce)
 		if err := <-waited; err != nil || time.Since(start) > 0 {
 			t.Errorf("waited for %v, %v, for what was taken back", time.Since(start), err)
 		}
@@ -289,8 +297,8 @@ func TestOwnWhileYielding(t *testing.T) {
 
 func TestInterfaces(t *testing.T) {
 	run(t, func(c *Config) { c.Count = 1 }, func(t *testing.T, a *Announcer, n *network) {
-		a.Own(addr, []string{"eth0"})
-		a.Own(addr6, nil)
+		a.Own(addr, []string{"eth0"}, AtOnce)
+		a.Own(addr6, nil, AtOnce)
 		synctest.Wait()
 		if a.Answers("eth1", addr) || !a.Answers("eth1", addr6) {
 			t.Error("wrong interfaces")
@@ -326,7 +334,7 @@ func TestInterfaces(t *testing.T) {
 			t.Errorf("announced %v after the interface has returned", got)
 		}
 
-		a.Own(addr, []string{"eth1"}) // the address moves between interfaces
+		a.Own(addr, []string{"eth1"}, AtOnce) // the address moves between interfaces
 		synctest.Wait()
 		if got := n.take(); len(got) != 1 || got[0].ifname != "eth1" || a.Answers("eth0", addr) || !a.Answers("eth1", addr) {
 			t.Errorf("announced %v after the address has moved to eth1", got)
@@ -342,7 +350,7 @@ func TestPortThatFails(t *testing.T) {
 		n.mu.Lock()
 		n.refuse = errors.New("no")
 		n.mu.Unlock()
-		a.Own(addr, nil)
+		a.Own(addr, nil, AtOnce)
 		synctest.Wait()
 		n.take()
 		a.Failed("eth0", errors.New("gone"))
@@ -398,7 +406,7 @@ func TestThousandAddresses(t *testing.T) {
 			list = append(list, netip.MustParseAddr(fmt.Sprintf("10.0.%d.%d", i/250, i%250)))
 		}
 		for _, x := range list {
-			a.Own(x, nil)
+			a.Own(x, nil, AtOnce)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -416,12 +424,27 @@ func TestThousandAddresses(t *testing.T) {
 			t.Errorf("%d announcements in a second, 2000 are allowed", len(frames))
 		}
 		// an address taken over while the repeats of others wait goes first
-		a.Own(addr, nil)
+		a.Own(addr, nil, AtOnce)
 		at := time.Since(n.start)
 		time.Sleep(20 * time.Millisecond)
 		synctest.Wait()
 		if i := slices.IndexFunc(n.take(), func(s sent) bool { return s.addr == addr && s.at-at <= 20*time.Millisecond }); i < 0 {
 			t.Error("a first announcement waited behind repeats")
+		}
+	})
+}
+
+// An interface that was away for a moment is announced on anew, however late that is seen.
+func TestFlapThatIsSeenLate(t *testing.T) {
+	run(t, nil, func(t *testing.T, a *Announcer, n *network) {
+		a.Own(addr, nil, AtOnce)
+		time.Sleep(10 * time.Second)
+		n.take()
+		a.SetInterfaces(nil)
+		a.SetInterfaces([]netif.Interface{eth0}) // before Run has turned
+		synctest.Wait()
+		if got := n.take(); len(got) != 1 {
+			t.Errorf("announced %d times, want once", len(got))
 		}
 	})
 }

@@ -34,8 +34,53 @@ type Config struct {
 	Rate float64
 	// HandOver bounds the time for which an address is still answered for after it was yielded; 3 s.
 	HandOver time.Duration
-	Metrics  *metrics.Set
-	Log      logr.Logger
+	// Speaker names the node that has an Ethernet address; empty: none of ours has. It must not wait.
+	Speaker func(netif.MAC) string
+	// Heard is told of each node that claims an address that this node owns, or is about to. It must not wait.
+	Heard func(node string)
+	// Changed is told when Owned or Conflicts may have changed otherwise than by a call of Own, Yield or Release.
+	Changed func()
+	Metrics *metrics.Set
+	Log     logr.Logger
+}
+
+// Care is what is done before an address is answered for.
+type Care uint8
+
+// The kinds of care.
+const (
+	// AtOnce: its owner is gone, or gives it up.
+	AtOnce Care = iota
+	// Confirm that nobody has it, by one probe of probeOnce: its owner may live, and only seem dead.
+	Confirm
+	// Probe whether it is free (RFC 5227, 2.1.1): it was never announced before. Instead of up to 9 s, as the RFC has it for hosts that
+	// may be asleep or behind a switch that starts to forward, it takes probeCount times probeInterval: somebody waits for the Service.
+	Probe
+)
+
+const (
+	probeOnce     = 30 * time.Millisecond
+	probeCount    = 3
+	probeInterval = 100 * time.Millisecond
+	// recheck is the time between probes for an address in conflict.
+	recheck = 10 * time.Second
+	// A conflict is over when nobody has claimed the address for conflictEnd.
+	conflictEnd = 25 * time.Second
+	// defendInterval is the least time between two announcements in answer to claims (RFC 5227, 2.4), of strangers and of speakers.
+	defendInterval        = 10 * time.Second
+	defendSpeakerInterval = time.Second
+	// defendSpeakerAfter is time for the news that the other speaker is right.
+	defendSpeakerAfter = 150 * time.Millisecond
+)
+
+// Conflict is an address that a host claims which runs no speaker.
+type Conflict struct {
+	Addr      netip.Addr
+	Interface string // that the claim came in on
+	MAC       netif.MAC
+	Since     time.Time
+	// Announced: this node answers for the address nonetheless. It did so before the conflict.
+	Announced bool
 }
 
 // Opener starts to answer on an interface, asking and telling h.
@@ -45,6 +90,8 @@ type Opener func(ifi netif.Interface, h Handler) (Port, error)
 type Port interface {
 	// Announce tells the neighbours, once, that an address is here.
 	Announce(addr netip.Addr) error
+	// Probe asks the neighbours, once, who has an address.
+	Probe(addr netip.Addr) error
 	// Join receives what is needed to answer for an address; each Join is undone by one Leave.
 	Join(addr netip.Addr) error
 	Leave(addr netip.Addr) error
@@ -54,6 +101,7 @@ type Port interface {
 // Handler is whom a port asks and tells; see packages arp and ndp. None of its methods waits.
 type Handler interface {
 	Answers(ifname string, addr netip.Addr) bool
+	Watches(ifname string, addr netip.Addr) bool
 	Claimed(ifname string, addr netip.Addr, mac netif.MAC)
 	Failed(ifname string, err error)
 }
@@ -81,20 +129,45 @@ type Announcer struct {
 	entries map[netip.Addr]*entry
 	ports   map[string]*port
 	wanted  []netif.Interface
-	timers  schedule
-	urgent  []netip.Addr // first announcements, in order
-	yields  int
+	// vanished were not wanted for a while, maybe too short for Run to see it: whoever is behind them may have forgotten this node.
+	vanished map[string]bool
+	timers   schedule
+	urgent   []netip.Addr // first announcements, in order
+	owned    int          // entries in phase answering
+	yields   int          // and in phase yielding
 }
 
-// entry is an address that is answered for.
+// phase is what is done for an address.
+type phase uint8
+
+const (
+	gone phase = iota
+	answering
+	yielding // another node owns it, and it is answered for until that node is heard
+	probing  // it is not answered for yet
+	refused  // probing has found somebody who has it
+)
+
+// entry is an address that this node owns, or did until a short while ago.
 type entry struct {
+	phase      phase
 	interfaces []string
 	since      time.Time
-	left       int       // announcements still to be made before it is only refreshed
-	due        time.Time // of the next announcement; a timer of another time is stale
-	urgent     bool      // waits in Announcer.urgent
-	yieldEnd   time.Time // not zero: another node owns it, and it is answered for until then at most
-	foreign    time.Time // when other hardware last claimed it
+	left       int           // announcements, or probes, still to be sent before it is only refreshed, or answered for
+	due        time.Time     // when something is to be done next; a timer of another time is stale
+	urgent     bool          // waits in Announcer.urgent
+	interval   time.Duration // between probes
+	claimed    time.Time     // when other hardware last claimed it
+	defend     time.Time     // when to announce it against another speaker; zero: not
+	defended   time.Time     // when it last was announced against anybody
+	check      time.Time     // when to probe again, while answering, for who is in conflict
+	conflict   *conflict     // nil: there is none
+}
+
+// conflict with a host that claims the address.
+type conflict struct {
+	Conflict
+	last time.Time // when it did last
 }
 
 type port struct {
@@ -126,21 +199,32 @@ func New(cfg Config) *Announcer {
 	if cfg.HandOver <= 0 {
 		cfg.HandOver = 3 * time.Second
 	}
+	if cfg.Speaker == nil {
+		cfg.Speaker = func(netif.MAC) string { return "" }
+	}
+	if cfg.Heard == nil {
+		cfg.Heard = func(string) {}
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func() {}
+	}
 	return &Announcer{
 		cfg:     cfg,
 		limiter: rate.NewLimiter(rate.Limit(cfg.Rate), max(1, int(cfg.Rate/20))),
-		answers: answers{addrs: map[netip.Addr][]string{}},
+		answers: answers{addrs: map[netip.Addr]answer{}},
 		kick:    make(chan struct{}, 1),
 		claims:  make(chan claim, 256),
 		failed:  failures{news: make(chan struct{}, 1)},
 		yielded: make(chan struct{}, 1),
 		entries: map[netip.Addr]*entry{},
 		ports:   map[string]*port{},
+
+		vanished: map[string]bool{},
 	}
 }
 
-// Own takes an address over, on the named interfaces (nil: all). Repeated, it does nothing.
-func (a *Announcer) Own(addr netip.Addr, interfaces []string) {
+// Own takes an address over, on the named interfaces (nil: all), with such care; repeated, it changes nothing but the interfaces.
+func (a *Announcer) Own(addr netip.Addr, interfaces []string, care Care) {
 	addr = addr.Unmap()
 	interfaces = slices.Clone(interfaces)
 	slices.Sort(interfaces)
@@ -149,23 +233,67 @@ func (a *Announcer) Own(addr netip.Addr, interfaces []string) {
 	e := a.entries[addr]
 	switch {
 	case e == nil:
-		e = &entry{interfaces: interfaces, since: time.Now()}
+		e = &entry{interfaces: interfaces}
 		a.entries[addr] = e
-		a.answers.set(addr, interfaces)
+		a.answers.set(addr, interfaces, false)
 		a.joinAll(addr, interfaces)
-	case !e.yieldEnd.IsZero():
-		e.yieldEnd, e.foreign, e.since = time.Time{}, time.Time{}, time.Now()
+		switch care {
+		case AtOnce:
+			a.answer(addr, e)
+		case Confirm:
+			a.probe(addr, e, 1, probeOnce)
+		case Probe:
+			a.probe(addr, e, probeCount, probeInterval)
+		}
+	case e.phase == yielding:
+		e.claimed = time.Time{}
+		a.move(addr, e, interfaces)
+		a.answer(addr, e)
+	case sameInterfaces(e.interfaces, interfaces):
+		return
+	default:
+		a.move(addr, e, interfaces)
+		if e.phase == answering {
+			a.startAnnouncing(addr, e)
+		}
+	}
+	a.wake()
+}
+
+// answer for an address from now on; a.mu is held.
+func (a *Announcer) answer(addr netip.Addr, e *entry) {
+	a.enter(e, answering)
+	e.since = time.Now()
+	a.answers.set(addr, e.interfaces, true)
+	a.startAnnouncing(addr, e)
+}
+
+// probe before an address is answered for; a.mu is held.
+func (a *Announcer) probe(addr netip.Addr, e *entry, count int, interval time.Duration) {
+	a.enter(e, probing)
+	e.left, e.interval, e.due = count, interval, time.Now()
+	a.timers.add(e.due, addr)
+}
+
+// enter a phase; a.mu is held.
+func (a *Announcer) enter(e *entry, p phase) {
+	switch e.phase {
+	case answering:
+		a.owned--
+	case yielding:
 		a.yields--
 		notify(a.yielded) // whoever waits has one less to wait for
-		a.move(addr, e, interfaces)
-	case !sameInterfaces(e.interfaces, interfaces):
-		a.move(addr, e, interfaces)
-	default:
-		return
+	case gone, probing, refused:
 	}
-	a.cfg.Metrics.Owned.Set(float64(len(a.entries) - a.yields))
-	a.startAnnouncing(addr, e)
-	a.wake()
+	switch p {
+	case answering:
+		a.owned++
+	case yielding:
+		a.yields++
+	case gone, probing, refused:
+	}
+	e.phase = p
+	a.cfg.Metrics.Owned.Set(float64(a.owned))
 }
 
 // Repeat announces an address that this node owns anew, as on a take-over: the neighbours may have been told otherwise.
@@ -173,7 +301,7 @@ func (a *Announcer) Repeat(addr netip.Addr) {
 	addr = addr.Unmap()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if e := a.entries[addr]; e != nil && e.yieldEnd.IsZero() {
+	if e := a.entries[addr]; e != nil && e.phase == answering {
 		a.startAnnouncing(addr, e)
 		a.wake()
 	}
@@ -186,18 +314,18 @@ func (a *Announcer) Yield(addr netip.Addr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e := a.entries[addr]
-	if e == nil || !e.yieldEnd.IsZero() {
+	if e == nil || e.phase == yielding {
 		return
 	}
 	now := time.Now()
-	if !e.foreign.IsZero() && now.Sub(e.foreign) < a.cfg.HandOver {
-		a.drop(addr, e) // the other node was faster than the news of it
+	if e.phase != answering || (!e.claimed.IsZero() && now.Sub(e.claimed) < a.cfg.HandOver) {
+		a.drop(addr, e) // it was not answered for, or the other node was faster than the news of it
 		return
 	}
-	e.yieldEnd, e.left, e.due = now.Add(a.cfg.HandOver), 0, time.Time{}
-	a.yields++
-	a.timers.add(e.yieldEnd, addr)
-	a.cfg.Metrics.Owned.Set(float64(len(a.entries) - a.yields))
+	a.enter(e, yielding)
+	e.left, e.due = 0, now.Add(a.cfg.HandOver)
+	e.conflict, e.defend, e.check = nil, time.Time{}, time.Time{}
+	a.timers.add(e.due, addr)
 	a.wake()
 }
 
@@ -211,13 +339,29 @@ func (a *Announcer) Release(addr netip.Addr) {
 	}
 }
 
-// Owned are the addresses that this node owns, in their order.
+// Conflicts are the addresses that strangers claim, in their order.
+func (a *Announcer) Conflicts() []Conflict {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []Conflict
+	for _, e := range a.entries {
+		if e.conflict != nil {
+			c := e.conflict.Conflict
+			c.Announced = e.phase == answering
+			out = append(out, c)
+		}
+	}
+	slices.SortFunc(out, func(x, y Conflict) int { return x.Addr.Compare(y.Addr) })
+	return out
+}
+
+// Owned are the addresses that this node answers for as their owner, in their order.
 func (a *Announcer) Owned() []Owned {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []Owned
 	for addr, e := range a.entries {
-		if e.yieldEnd.IsZero() {
+		if e.phase == answering {
 			out = append(out, Owned{Addr: addr, Interfaces: e.interfaces, Since: e.since})
 		}
 	}
@@ -247,6 +391,11 @@ func (a *Announcer) WaitYielded(ctx context.Context) error {
 // SetInterfaces names the usable interfaces. Addresses are announced anew where one has appeared or changed.
 func (a *Announcer) SetInterfaces(list []netif.Interface) {
 	a.mu.Lock()
+	for _, before := range a.wanted {
+		if !slices.ContainsFunc(list, func(i netif.Interface) bool { return i.Name == before.Name }) {
+			a.vanished[before.Name] = true
+		}
+	}
 	a.wanted = slices.Clone(list)
 	a.mu.Unlock()
 	a.wake()
@@ -266,11 +415,7 @@ func (a *Announcer) drop(addr netip.Addr, e *entry) {
 	a.answers.remove(addr)
 	a.leaveAll(addr, e.interfaces)
 	delete(a.entries, addr)
-	if !e.yieldEnd.IsZero() {
-		a.yields--
-		notify(a.yielded)
-	}
-	a.cfg.Metrics.Owned.Set(float64(len(a.entries) - a.yields))
+	a.enter(e, gone)
 }
 
 // move changes the interfaces of an entry; a.mu is held.
@@ -278,7 +423,7 @@ func (a *Announcer) move(addr netip.Addr, e *entry, interfaces []string) {
 	before := e.interfaces
 	e.interfaces = interfaces
 	a.joinAll(addr, interfaces)
-	a.answers.set(addr, interfaces)
+	a.answers.set(addr, interfaces, e.phase == answering || e.phase == yielding)
 	a.leaveAll(addr, before)
 }
 

@@ -11,13 +11,19 @@ import (
 // answers is what is asked for every frame: read often, by each port's goroutine, and written seldom.
 type answers struct {
 	mu    sync.RWMutex // guards addrs
-	addrs map[netip.Addr][]string
+	addrs map[netip.Addr]answer
 }
 
-func (t *answers) set(addr netip.Addr, interfaces []string) {
+// answer says on which interfaces an address is watched, and whether it is answered for there.
+type answer struct {
+	interfaces []string
+	answered   bool
+}
+
+func (t *answers) set(addr netip.Addr, interfaces []string, answered bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.addrs[addr] = interfaces
+	t.addrs[addr] = answer{interfaces, answered}
 }
 
 func (t *answers) remove(addr netip.Addr) {
@@ -26,12 +32,24 @@ func (t *answers) remove(addr netip.Addr) {
 	delete(t.addrs, addr)
 }
 
+func (t *answers) get(ifname string, addr netip.Addr) (watched, answered bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	e, ok := t.addrs[addr]
+	watched = ok && covers(e.interfaces, ifname)
+	return watched, watched && e.answered
+}
+
 // Answers is part of Handler.
 func (a *Announcer) Answers(ifname string, addr netip.Addr) bool {
-	a.answers.mu.RLock()
-	defer a.answers.mu.RUnlock()
-	interfaces, ok := a.answers.addrs[addr]
-	return ok && covers(interfaces, ifname)
+	_, answered := a.answers.get(ifname, addr)
+	return answered
+}
+
+// Watches is part of Handler.
+func (a *Announcer) Watches(ifname string, addr netip.Addr) bool {
+	watched, _ := a.answers.get(ifname, addr)
+	return watched
 }
 
 // Claimed is part of Handler. Under a flood of claims those that cannot be taken are lost; whoever means it claims again.

@@ -40,6 +40,13 @@ func (p *dualPort) Announce(addr netip.Addr) error {
 	return p.ndp.Announce(addr)
 }
 
+func (p *dualPort) Probe(addr netip.Addr) error {
+	if addr.Is4() {
+		return p.arp.Probe(addr)
+	}
+	return p.ndp.Probe(addr)
+}
+
 // Join matters to IPv6 alone: ARP requests are broadcast.
 func (p *dualPort) Join(addr netip.Addr) error {
 	if addr.Is4() {

@@ -52,7 +52,7 @@ func (a *Announcer) work(ctx context.Context) time.Duration {
 			a.mu.Unlock()
 			return time.Duration(float64(time.Second)/a.cfg.Rate) + 1
 		}
-		addr, e := a.next(now)
+		addr, e, send := a.next(now)
 		var to []*port
 		for name, p := range a.ports {
 			if p.Port != nil && covers(e.interfaces, name) {
@@ -61,50 +61,103 @@ func (a *Announcer) work(ctx context.Context) time.Duration {
 		}
 		a.mu.Unlock()
 		for _, p := range to {
-			if err := p.Announce(addr); err != nil {
-				a.cfg.Log.V(1).Info("announcement not sent", "interface", p.ifi.Name, "address", addr, "error", err.Error())
+			if err := send(p, addr); err != nil {
+				a.cfg.Log.V(1).Info("announcement or probe not sent", "interface", p.ifi.Name, "address", addr, "error", err.Error())
 			}
 		}
 	}
 	return never
 }
 
-// settle removes from the heads of both queues what is not to be announced anymore, and ends hand-overs that took too long;
-// a.mu is held.
+// settle does what is due and sends nothing, and removes what is not due any more from the heads of both queues; a.mu is held.
 func (a *Announcer) settle(now time.Time) {
-	for len(a.urgent) > 0 {
-		if e := a.entries[a.urgent[0]]; e != nil && e.urgent && e.yieldEnd.IsZero() {
-			break
-		} else if e != nil {
-			e.urgent = false
+	for {
+		for len(a.urgent) > 0 {
+			if e := a.entries[a.urgent[0]]; e != nil && e.urgent && e.phase == answering {
+				break
+			} else if e != nil {
+				e.urgent = false
+			}
+			a.urgent = a.urgent[1:]
 		}
-		a.urgent = a.urgent[1:]
-	}
-	for len(a.timers) > 0 && !a.timers[0].at.After(now) {
+		if len(a.timers) == 0 || a.timers[0].at.After(now) {
+			return
+		}
 		t := a.timers[0]
 		e := a.entries[t.addr]
-		if e != nil && e.yieldEnd.IsZero() && e.due.Equal(t.at) {
+		switch {
+		case e == nil:
+		case t.at.Equal(e.due):
+			switch {
+			case e.phase == yielding:
+				a.cfg.Log.Info("the new owner was not heard announcing an address; answering for it ends", "address", t.addr)
+				a.drop(t.addr, e)
+			case e.phase == refused:
+				a.enter(e, probing)
+				e.left, e.interval = probeCount, probeInterval
+				return
+			case e.phase == probing && e.left == 0:
+				a.free(t.addr, e)
+			default:
+				return
+			}
+		case t.at.Equal(e.defend), t.at.Equal(e.check):
 			return
 		}
 		heap.Pop(&a.timers)
-		if e != nil && e.yieldEnd.Equal(t.at) {
-			a.cfg.Log.Info("the new owner was not heard announcing an address; answering for it ends", "address", t.addr)
-			a.drop(t.addr, e)
-		}
 	}
 }
 
-// next takes the next due announcement off its queue and schedules the one after it; a.mu is held, and settle was called.
-func (a *Announcer) next(now time.Time) (netip.Addr, *entry) {
-	var addr netip.Addr
-	if len(a.urgent) > 0 {
-		addr, a.urgent = a.urgent[0], a.urgent[1:]
-	} else {
-		addr = a.timers[0].addr
-		heap.Pop(&a.timers)
+// free: probing is done, and nobody has the address; a.mu is held.
+func (a *Announcer) free(addr netip.Addr, e *entry) {
+	if e.conflict != nil {
+		a.cfg.Log.Info("address conflict is over; the address is announced", "address", addr)
+		e.conflict = nil
 	}
-	e := a.entries[addr]
-	e.urgent = false
+	a.answer(addr, e)
+	a.cfg.Changed()
+}
+
+// next takes the next thing to be sent off its queue and schedules the one after it; a.mu is held, and settle was called.
+func (a *Announcer) next(now time.Time) (netip.Addr, *entry, func(*port, netip.Addr) error) {
+	announce := func(p *port, addr netip.Addr) error { return p.Announce(addr) }
+	probe := func(p *port, addr netip.Addr) error { return p.Probe(addr) }
+	if len(a.urgent) > 0 {
+		addr := a.urgent[0]
+		a.urgent = a.urgent[1:]
+		e := a.entries[addr]
+		e.urgent = false
+		a.scheduleAnnouncement(now, addr, e)
+		return addr, e, announce
+	}
+	t, _ := heap.Pop(&a.timers).(timer) //nolint:errcheck // it holds nothing else
+	e := a.entries[t.addr]
+	switch {
+	case t.at.Equal(e.defend):
+		e.defend, e.defended = time.Time{}, now
+		return t.addr, e, announce
+	case t.at.Equal(e.check):
+		e.check = time.Time{}
+		if now.Sub(e.conflict.last) >= conflictEnd {
+			a.cfg.Log.Info("address conflict is over", "address", t.addr)
+			e.conflict = nil
+			a.cfg.Changed()
+		} else {
+			a.scheduleCheck(now, t.addr, e)
+		}
+		return t.addr, e, probe
+	case e.phase == probing:
+		e.left--
+		e.due = now.Add(e.interval)
+		a.timers.add(e.due, t.addr)
+		return t.addr, e, probe
+	}
+	a.scheduleAnnouncement(now, t.addr, e)
+	return t.addr, e, announce
+}
+
+// scheduleAnnouncement schedules the one after one that is sent now; a.mu is held.
+func (a *Announcer) scheduleAnnouncement(now time.Time, addr netip.Addr, e *entry) {
 	if e.left > 0 {
 		e.left--
 	}
@@ -115,14 +168,19 @@ func (a *Announcer) next(now time.Time) (netip.Addr, *entry) {
 		e.due = now.Add(a.cfg.Refresh)
 	default:
 		e.due = time.Time{}
-		return addr, e
+		return
 	}
 	a.timers.add(e.due, addr)
-	return addr, e
 }
 
-// claimed ends a hand-over: the new owner was heard.
+func (a *Announcer) scheduleCheck(now time.Time, addr netip.Addr, e *entry) {
+	e.check = now.Add(recheck)
+	a.timers.add(e.check, addr)
+}
+
+// claimed tells what a claim of other hardware means: a hand-over is done, another speaker lives, or a stranger has the address.
 func (a *Announcer) claimed(c claim) {
+	speaker := a.cfg.Speaker(c.mac)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, p := range a.ports {
@@ -131,14 +189,58 @@ func (a *Announcer) claimed(c claim) {
 		}
 	}
 	e := a.entries[c.addr]
+	if e == nil {
+		return
+	}
+	now := time.Now()
+	e.claimed = now
 	switch {
-	case e == nil:
-	case !e.yieldEnd.IsZero():
+	case e.phase == yielding:
 		a.cfg.Log.V(1).Info("address is handed over", "address", c.addr, "mac", c.mac)
 		a.drop(c.addr, e)
+	case speaker != "":
+		a.cfg.Log.V(1).Info("another speaker claims an address", "address", c.addr, "interface", c.ifname, "node", speaker)
+		a.cfg.Heard(speaker) // whoever comes first of both has it: that is decided elsewhere, and takes a moment
+		switch {
+		case e.phase == probing && e.left == 0:
+			e.due = now.Add(probeInterval)
+			a.timers.add(e.due, c.addr)
+		case e.phase == answering && e.defend.IsZero() && now.Sub(e.defended) >= defendSpeakerInterval:
+			e.defend = now.Add(defendSpeakerAfter)
+			a.timers.add(e.defend, c.addr)
+		}
 	default:
-		e.foreign = time.Now()
-		a.cfg.Log.V(1).Info("other hardware claims an address of ours", "address", c.addr, "interface", c.ifname, "mac", c.mac)
+		a.conflicting(now, c, e)
+	}
+}
+
+// conflicting notes a stranger's claim; a.mu is held.
+func (a *Announcer) conflicting(now time.Time, c claim, e *entry) {
+	if e.conflict == nil {
+		e.conflict = &conflict{Conflict: Conflict{Addr: c.addr, Since: now}}
+		a.cfg.Metrics.Conflicts.Inc()
+		a.cfg.Log.Info("address conflict: another host claims an address", "address", c.addr, "interface", c.ifname, "mac", c.mac,
+			"announced", e.phase == answering)
+	}
+	changed := e.conflict.MAC != c.mac || e.conflict.Interface != c.ifname
+	e.conflict.MAC, e.conflict.Interface, e.conflict.last = c.mac, c.ifname, now
+	switch e.phase {
+	case probing:
+		a.enter(e, refused)
+		e.due, changed = now.Add(recheck), true
+		a.timers.add(e.due, c.addr)
+	case answering:
+		if now.Sub(e.defended) >= defendInterval { // once, and only so often: two that both defend would never stop (RFC 5227, 2.4)
+			e.defend = now
+			a.timers.add(e.defend, c.addr)
+		}
+		if e.check.IsZero() {
+			a.scheduleCheck(now, c.addr, e)
+		}
+	case gone, refused, yielding:
+	}
+	if changed {
+		a.cfg.Changed()
 	}
 }
 
@@ -168,13 +270,14 @@ func (a *Announcer) syncPorts() time.Duration {
 	}
 	var stale []Port
 	for name, p := range a.ports {
-		if i, ok := wanted[name]; !ok || i.Index != p.ifi.Index || i.MAC != p.ifi.MAC {
+		if i, ok := wanted[name]; !ok || i.Index != p.ifi.Index || i.MAC != p.ifi.MAC || a.vanished[name] {
 			if p.Port != nil {
 				stale = append(stale, p.Port)
 			}
 			delete(a.ports, name)
 		}
 	}
+	clear(a.vanished)
 	now, wait := time.Now(), time.Hour
 	var open []netif.Interface
 	for name, i := range wanted {
@@ -207,7 +310,7 @@ func (a *Announcer) syncPorts() time.Duration {
 			for addr, e := range a.entries {
 				if covers(e.interfaces, i.Name) {
 					a.join(p, addr)
-					if e.yieldEnd.IsZero() {
+					if e.phase == answering {
 						a.startAnnouncing(addr, e)
 					}
 				}

@@ -110,8 +110,8 @@ func TestLinkFlap(t *testing.T) {
 	}
 	arpTap, ndpTap := n.Tap(0x0806), n.Tap(0x86dd)
 	usable(&n.Host)
-	a.Own(addr, nil)
-	a.Own(addr6, nil)
+	a.Own(addr, nil, AtOnce)
+	a.Own(addr6, nil, AtOnce)
 	announced := func(mac netif.MAC) {
 		t.Helper()
 		if arpTap.Next(5*time.Second, func(b []byte) bool { return bytes.Equal(b[:6], ethernet.Broadcast) && bytes.Equal(b[6:12], mac[:]) }) == nil {

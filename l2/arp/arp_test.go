@@ -70,7 +70,7 @@ func TestDecide(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			v := decide(tt.frame, host, ours)
+			v := decide(tt.frame, host, ours, ours)
 			if v.claimed.IsValid() != tt.claimed || (tt.claimed && v.mac != client) {
 				t.Errorf("claimed %s by %s, want a claim: %t", v.claimed, v.mac, tt.claimed)
 			}
@@ -104,7 +104,7 @@ func FuzzDecide(f *testing.F) {
 	f.Add(frame(arp.OperationReply, client, vip, vip, ethernet.Broadcast))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		v := decide(bytes.Clone(b), host, ours)
+		v := decide(bytes.Clone(b), host, ours, ours)
 		if v.reply != nil {
 			if len(b) < frameLen || [4]byte(b[offTargetIP:]) != netip.MustParseAddr(vip).As4() || b[offSenderMAC]&1 != 0 {
 				t.Errorf("answered %x", b)

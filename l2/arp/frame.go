@@ -46,13 +46,13 @@ func filter() ([]bpf.RawInstruction, error) {
 type verdict struct {
 	// reply to send; nil: none.
 	reply []byte
-	// claimed is the address of ours that the sender holds for his own; invalid: none.
+	// claimed is the watched address that the sender holds for his own; invalid: none.
 	claimed netip.Addr
 	mac     netif.MAC
 }
 
-// decide says what to do with a frame. ours must be cheap: it is asked for every frame that is well formed.
-func decide(frame []byte, self netif.MAC, ours func(netip.Addr) bool) (v verdict) {
+// decide says what to do with a frame. watched and ours must be cheap: they are asked for every frame that is well formed.
+func decide(frame []byte, self netif.MAC, watched, ours func(netip.Addr) bool) (v verdict) {
 	if len(frame) < frameLen {
 		return verdict{}
 	}
@@ -65,8 +65,8 @@ func decide(frame []byte, self netif.MAC, ours func(netip.Addr) bool) (v verdict
 	if mac == self || mac == (netif.MAC{}) || mac[0]&1 != 0 { // no host has a group address
 		return verdict{}
 	}
-	// Any ARP packet whose sender address is ours, from hardware that is not, is a claim (RFC 5227, 2.4).
-	if ours(sender) {
+	// Any ARP packet whose sender address is watched, from hardware that is not ours, is a claim (RFC 5227, 2.1.1 and 2.4).
+	if watched(sender) {
 		v.claimed, v.mac = sender, mac
 	}
 	if arp.Operation(binary.BigEndian.Uint16(frame[offOperation:])) != arp.OperationRequest || target == sender || !ours(target) {
@@ -110,4 +110,9 @@ func announcements(self netif.MAC, addr netip.Addr) ([][]byte, error) {
 		return nil, err
 	}
 	return [][]byte{request, reply}, nil
+}
+
+// probe asks who has an address, without a claim to it (RFC 5227, 2.1.1).
+func probe(self netif.MAC, addr netip.Addr) ([]byte, error) {
+	return build(arp.OperationRequest, self, netip.IPv4Unspecified(), ethernet.Broadcast, net.HardwareAddr{0, 0, 0, 0, 0, 0}, addr)
 }

@@ -15,7 +15,9 @@ import (
 type Handler interface {
 	// Answers says whether to answer for an address on an interface.
 	Answers(ifname string, addr netip.Addr) bool
-	// Claimed tells that other hardware claims an address that Answers is true for.
+	// Watches says whether to tell who claims an address on an interface.
+	Watches(ifname string, addr netip.Addr) bool
+	// Claimed tells that other hardware claims an address that is watched.
 	Claimed(ifname string, addr netip.Addr, mac netif.MAC)
 	// Failed tells that nothing is received anymore on an interface.
 	Failed(ifname string, err error)
@@ -49,7 +51,8 @@ func Listen(ifi netif.Interface, handler Handler, m *metrics.Set, log logr.Logge
 }
 
 func (r *Responder) handle(frame []byte) {
-	v := decide(frame, r.ifi.MAC, func(a netip.Addr) bool { return r.handler.Answers(r.ifi.Name, a) })
+	v := decide(frame, r.ifi.MAC, func(a netip.Addr) bool { return r.handler.Watches(r.ifi.Name, a) },
+		func(a netip.Addr) bool { return r.handler.Answers(r.ifi.Name, a) })
 	if v.reply != nil {
 		r.metrics.Requests.WithLabelValues(metrics.ARP).Inc()
 		if err := r.conn.Write(v.reply); err != nil {
@@ -74,6 +77,18 @@ func (r *Responder) Announce(addr netip.Addr) error {
 			return fmt.Errorf("announce %s: %w", addr, err)
 		}
 		r.metrics.Gratuitous.WithLabelValues(metrics.ARP).Inc()
+	}
+	return nil
+}
+
+// Probe asks, once, who has an IPv4 address, without a claim to it (RFC 5227, 2.1.1).
+func (r *Responder) Probe(addr netip.Addr) error {
+	frame, err := probe(r.ifi.MAC, addr)
+	if err != nil {
+		return fmt.Errorf("make a probe for %s: %w", addr, err)
+	}
+	if err := r.conn.Write(frame); err != nil {
+		return fmt.Errorf("probe for %s: %w", addr, err)
 	}
 	return nil
 }

@@ -31,6 +31,8 @@ const (
 	DataplaneNotReady Reason = "DataplaneNotReady"
 	// Stopping: the node's speaker is shutting down, and nodes that stay go first.
 	Stopping Reason = "Stopping"
+	// Settling: the node, or its interface, has come back a short while ago, and nodes that have been well for longer go first.
+	Settling Reason = "Settling"
 )
 
 // Reasons of nodes that are no candidates. All but NotAlive are found by the caller, who knows the cluster.
@@ -77,6 +79,8 @@ type Node struct {
 	Draining bool
 	// Stopping: the node's speaker is shutting down.
 	Stopping bool
+	// Settling: the node, or all its interfaces that count, have come back a short while ago.
+	Settling bool
 	// DataplaneReady: the node's service proxy is healthy, or there is none to ask.
 	DataplaneReady bool
 }
@@ -106,12 +110,13 @@ type Result struct {
 //
 //  1. a ready data plane;
 //  2. a speaker that is not shutting down;
-//  3. more of the address's Services served (differs only for a shared address);
-//  4. a greater preference weight;
-//  5. not draining;
-//  6. a greater rendezvous hash of (node, address), see Score; by name where even these are equal.
+//  3. not settling;
+//  4. more of the address's Services served (differs only for a shared address);
+//  5. a greater preference weight;
+//  6. not draining;
+//  7. a greater rendezvous hash of (node, address), see Score; by name where even these are equal.
 //
-// As the gates only order, they never leave an address without an owner while there is a candidate.
+// As these only order, they never leave an address without an owner while there is a candidate.
 func Elect(addr netip.Addr, nodes []Node) Result {
 	type candidate struct {
 		*Node
@@ -130,6 +135,8 @@ func Elect(addr netip.Addr, nodes []Node) Result {
 			return first(a.DataplaneReady)
 		case a.Stopping != b.Stopping:
 			return first(b.Stopping)
+		case a.Settling != b.Settling:
+			return first(b.Settling)
 		case a.Serves != b.Serves:
 			return first(a.Serves > b.Serves)
 		case a.Weight != b.Weight:
@@ -187,6 +194,8 @@ func behind(owner, n *Node) Reason {
 		return DataplaneNotReady
 	case !owner.Stopping && n.Stopping:
 		return Stopping
+	case !owner.Settling && n.Settling:
+		return Settling
 	case owner.Serves > n.Serves:
 		return ServesFewer
 	case owner.Weight > n.Weight:

@@ -9,6 +9,7 @@ var sentences = map[Reason]string{
 	LowerScore:         "comes later by the hash of node and address, which spreads addresses over nodes",
 	DataplaneNotReady:  "has a service proxy that is not healthy, and others have one that is",
 	Stopping:           "has a speaker that is shutting down, and others have one that stays",
+	Settling:           "has come back, or has an interface that has, a short while ago, and others have been well for longer (--l2-failback-delay)",
 	NotAlive:           "has no live speaker",
 	UnknownNode:        "has a speaker and no Node object",
 	Excluded:           "is labelled node.kubernetes.io/exclude-from-external-load-balancers",

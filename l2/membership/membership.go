@@ -63,6 +63,7 @@ type Membership struct {
 	mu      sync.Mutex // guards what follows
 	local   Meta
 	members map[string]Member         // all but this node
+	left    map[string]bool           // those that are no members any more because they said so
 	peers   map[string]netip.AddrPort // those that should be members
 }
 
@@ -86,6 +87,7 @@ func Start(cfg Config, local Meta) (*Membership, error) {
 		rejoin:  make(chan struct{}, 1),
 		local:   normal(local),
 		members: map[string]Member{},
+		left:    map[string]bool{},
 		peers:   map[string]netip.AddrPort{},
 	}
 	list, err := memberlist.Create(m.config())
@@ -138,6 +140,13 @@ func (m *Membership) Members() []Member {
 	return all
 }
 
+// Left reports whether a speaker that is no member any more has said that it goes.
+func (m *Membership) Left(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.left[name]
+}
+
 // SetLocal says something new of this node. The others are told within some 50 ms.
 func (m *Membership) SetLocal(meta Meta) {
 	meta = normal(meta)
@@ -157,6 +166,7 @@ func (m *Membership) SetPeers(peers map[string]netip.AddrPort) {
 	m.mu.Lock()
 	same := maps.Equal(m.peers, peers)
 	m.peers = maps.Clone(peers)
+	maps.DeleteFunc(m.left, func(name string, _ bool) bool { _, known := peers[name]; return !known })
 	m.mu.Unlock()
 	if !same {
 		notify(m.rejoin)
@@ -291,6 +301,7 @@ func (e events) NotifyLeave(n *memberlist.Node) {
 	}
 	e.m.mu.Lock()
 	delete(e.m.members, n.Name)
+	e.m.left[n.Name] = n.State == memberlist.StateLeft
 	e.m.mu.Unlock()
 	e.m.cfg.Log.Info("speaker is gone", "node", n.Name, "left", n.State == memberlist.StateLeft)
 	notify(e.m.changes)
@@ -303,6 +314,7 @@ func (e events) set(n *memberlist.Node, message string) {
 	member := Member{Name: n.Name, Addr: addrOf(n), Meta: DecodeMeta(n.Meta)}
 	e.m.mu.Lock()
 	e.m.members[n.Name] = member
+	delete(e.m.left, n.Name)
 	e.m.mu.Unlock()
 	if message != "" {
 		e.m.cfg.Log.Info(message, "node", member.Name, "address", member.Addr)

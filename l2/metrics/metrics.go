@@ -16,6 +16,7 @@ type Set struct {
 	Responses  *prometheus.CounterVec
 	Gratuitous *prometheus.CounterVec
 	Failovers  prometheus.Counter
+	Conflicts  prometheus.Counter
 }
 
 // New makes the metrics and registers them.
@@ -34,8 +35,10 @@ func New(reg prometheus.Registerer) (*Set, error) {
 		Gratuitous: perProtocol("gratuitous_sent_total", "Gratuitous ARP frames and unsolicited neighbour advertisements sent."),
 		Failovers: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "fairlead", Subsystem: "l2", Name: "failovers_total",
 			Help: "Addresses that this node has taken over from another."}),
+		Conflicts: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "fairlead", Subsystem: "l2", Name: "address_conflicts_total",
+			Help: "Times that an address of this node was found to be claimed by a host that runs no speaker."}),
 	}
-	for _, c := range []prometheus.Collector{s.Owned, s.Requests, s.Responses, s.Gratuitous, s.Failovers} {
+	for _, c := range []prometheus.Collector{s.Owned, s.Requests, s.Responses, s.Gratuitous, s.Failovers, s.Conflicts} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -63,13 +63,13 @@ func filter() ([]bpf.RawInstruction, error) {
 type verdict struct {
 	// reply to send; nil: none.
 	reply []byte
-	// claimed is the address of ours that the sender holds for his own; invalid: none.
+	// claimed is the watched address that the sender holds for his own; invalid: none.
 	claimed netip.Addr
 	mac     netif.MAC
 }
 
-// decide says what to do with a frame: the checks of RFC 4861, 7.1.1 and 7.1.2, then 7.2.4. ours must be cheap.
-func decide(frame []byte, self netif.MAC, ours func(netip.Addr) bool) verdict {
+// decide says what to do with a frame: the checks of RFC 4861, 7.1.1 and 7.1.2, then 7.2.4. watched and ours must be cheap.
+func decide(frame []byte, self netif.MAC, watched, ours func(netip.Addr) bool) verdict {
 	if len(frame) < minLen || binary.BigEndian.Uint16(frame[12:]) != etherType || frame[14]>>4 != 6 ||
 		frame[offNextHeader] != protoICMPv6 || frame[offHopLimit] != hopLimit || frame[offICMP+1] != 0 {
 		return verdict{}
@@ -79,7 +79,10 @@ func decide(frame []byte, self netif.MAC, ours func(netip.Addr) bool) verdict {
 		return verdict{}
 	}
 	target := netip.AddrFrom16([16]byte(frame[offTarget:]))
-	if target.Is4In6() || target.IsMulticast() || !ours(target) {
+	source, dest := netip.AddrFrom16([16]byte(frame[offSource:])), netip.AddrFrom16([16]byte(frame[offDest:]))
+	// Who solicits from a watched address claims it too.
+	used := watched(source)
+	if !used && (target.Is4In6() || target.IsMulticast() || !watched(target)) {
 		return verdict{}
 	}
 	size := int(binary.BigEndian.Uint16(frame[offPayloadLen:]))
@@ -87,7 +90,6 @@ func decide(frame []byte, self netif.MAC, ours func(netip.Addr) bool) verdict {
 		return verdict{}
 	}
 	icmp := frame[offICMP : offICMP+size]
-	source, dest := netip.AddrFrom16([16]byte(frame[offSource:])), netip.AddrFrom16([16]byte(frame[offDest:]))
 	if checksum(source, dest, icmp) != 0 {
 		return verdict{}
 	}
@@ -97,8 +99,18 @@ func decide(frame []byte, self netif.MAC, ours func(netip.Addr) bool) verdict {
 	}
 	switch message := message.(type) {
 	case *ndp.NeighborSolicitation:
-		return solicitation(message, self, from, source, dest)
+		var v verdict
+		if ours(target) {
+			v = solicitation(message, self, from, source, dest)
+		}
+		if used {
+			v.claimed, v.mac = source, from
+		}
+		return v
 	case *ndp.NeighborAdvertisement:
+		if !watched(target) {
+			return verdict{}
+		}
 		if message.Solicited && dest.IsMulticast() {
 			return verdict{}
 		}
@@ -164,6 +176,25 @@ func advertisement(self netif.MAC, target netip.Addr, to net.HardwareAddr, dest 
 	if err != nil {
 		return nil, err
 	}
+	return packet(self, to, target, dest, icmp), nil
+}
+
+// probe asks who has an address, without a claim to it (RFC 4862, 5.4.2). Who has it tells all nodes.
+func probe(self netif.MAC, target netip.Addr) ([]byte, error) {
+	dest, err := ndp.SolicitedNodeMulticast(target)
+	if err != nil {
+		return nil, err
+	}
+	icmp, err := ndp.MarshalMessageChecksum(&ndp.NeighborSolicitation{TargetAddress: target}, netip.IPv6Unspecified(), dest)
+	if err != nil {
+		return nil, err
+	}
+	group := dest.As16()
+	return packet(self, net.HardwareAddr{0x33, 0x33, group[12], group[13], group[14], group[15]}, netip.IPv6Unspecified(), dest, icmp), nil
+}
+
+// packet wraps an ICMPv6 message.
+func packet(self netif.MAC, to net.HardwareAddr, source, dest netip.Addr, icmp []byte) []byte {
 	frame := make([]byte, 0, offICMP+len(icmp))
 	frame = append(frame, to...)
 	frame = append(frame, self[:]...)
@@ -171,10 +202,10 @@ func advertisement(self netif.MAC, target netip.Addr, to net.HardwareAddr, dest 
 	frame = append(frame, 6<<4, 0, 0, 0)
 	frame = binary.BigEndian.AppendUint16(frame, uint16(len(icmp)))
 	frame = append(frame, protoICMPv6, hopLimit)
-	s, d := target.As16(), dest.As16()
+	s, d := source.As16(), dest.As16()
 	frame = append(frame, s[:]...)
 	frame = append(frame, d[:]...)
-	return append(frame, icmp...), nil
+	return append(frame, icmp...)
 }
 
 // checksum is zero for a message that arrived as it was sent (RFC 4443, 2.3).

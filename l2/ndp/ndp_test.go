@@ -142,7 +142,7 @@ func TestDecide(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			v := decide(tt.frame, host, ours)
+			v := decide(tt.frame, host, ours, ours)
 			if v.claimed.IsValid() != (tt.claim != nil) || (tt.claim != nil && v.mac != *tt.claim) {
 				t.Errorf("claimed %s by %s", v.claimed, v.mac)
 			}
@@ -161,7 +161,7 @@ func FuzzDecide(f *testing.F) {
 	f.Add(solicit(client, nil, "::", "", vip))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		v := decide(bytes.Clone(b), host, ours)
+		v := decide(bytes.Clone(b), host, ours, ours)
 		if v.reply != nil && (b[offHopLimit] != 255 || [16]byte(b[offTarget:]) != netip.MustParseAddr(vip).As16()) {
 			t.Errorf("answered %x", b)
 		}
@@ -177,7 +177,7 @@ func FuzzDecide(f *testing.F) {
 		b[offICMP+2], b[offICMP+3] = 0, 0
 		s, d := netip.AddrFrom16([16]byte(b[offSource:])), netip.AddrFrom16([16]byte(b[offDest:]))
 		binary.BigEndian.PutUint16(b[offICMP+2:], checksum(s, d, b[offICMP:offICMP+size]))
-		if v := decide(b, host, ours); v.reply != nil && v.reply[0]&1 != 0 && !s.IsUnspecified() {
+		if v := decide(b, host, ours, ours); v.reply != nil && v.reply[0]&1 != 0 && !s.IsUnspecified() {
 			t.Errorf("a multicast answer to %x", b)
 		}
 	})

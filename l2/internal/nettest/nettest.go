@@ -162,6 +162,9 @@ func NewHandler(addrs ...string) *Handler {
 // Answers is part of Handler.
 func (h *Handler) Answers(_ string, a netip.Addr) bool { return h.addrs[a] }
 
+// Watches is part of Handler.
+func (h *Handler) Watches(_ string, a netip.Addr) bool { return h.addrs[a] }
+
 // Claimed is part of Handler.
 func (h *Handler) Claimed(_ string, a netip.Addr, _ netif.MAC) { h.Claims <- a }
 
