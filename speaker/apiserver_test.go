@@ -147,6 +147,7 @@ func (r *recorder) count(a netip.Addr) int {
 	defer r.mu.Unlock()
 	return r.announced[a]
 }
+func (*recorder) Probe(netip.Addr) error { return nil }
 func (*recorder) Join(netip.Addr) error  { return nil }
 func (*recorder) Leave(netip.Addr) error { return nil }
 func (*recorder) Close() error           { return nil }

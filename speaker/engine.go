@@ -12,22 +12,26 @@ import (
 
 	"fairlead.io/fairlead/internal/config"
 	"fairlead.io/fairlead/internal/layer2"
+	"fairlead.io/fairlead/l2/announce"
+	"fairlead.io/fairlead/l2/election"
+	"fairlead.io/fairlead/l2/liveness"
 	"fairlead.io/fairlead/l2/membership"
 	"fairlead.io/fairlead/l2/metrics"
 )
 
 // announcer is what the engine tells its decisions to; see announce.Announcer.
 type announcer interface {
-	Own(addr netip.Addr, interfaces []string)
+	Own(addr netip.Addr, interfaces []string, care announce.Care)
 	Repeat(addr netip.Addr)
 	Yield(addr netip.Addr)
 	Release(addr netip.Addr)
 }
 
-// members is what the engine asks who is alive; see membership.Membership.
+// members is what the engine asks who is alive; see peers.
 type members interface {
 	Members() []membership.Member
 	Changes() <-chan struct{}
+	Verdict(name string) liveness.Verdict
 }
 
 // engine keeps what is known of the cluster, elects the owners of the addresses that a change can affect, and tells the
@@ -39,7 +43,8 @@ type engine struct {
 	log       logr.Logger
 	kick      chan struct{}
 	pings     chan chan struct{}
-	changed   func() // something that the Speaker object reports may have changed
+	changed   func()                // something that the Speaker object reports may have changed
+	paired    func(map[string]bool) // with whom this node shares an address, as owner and next, has changed
 
 	mu        sync.Mutex // guards what follows
 	cluster   layer2.Cluster
@@ -49,11 +54,17 @@ type engine struct {
 	dirty     map[netip.Addr]struct{}
 	prepare   bool     // the cluster has changed: all addresses may be affected
 	newcomers []string // members since the last election
+	members   members
+	elected   bool                    // at least once
+	announced map[netip.Addr]struct{} // had an owner, or may have had before this speaker started
+	pairOf    map[netip.Addr]string   // the other node of an address's pair, where this is one
+	pairs     map[string]int          // how many addresses
+	repair    bool                    // pairs has got or lost a name
 }
 
-func newEngine(self string, ignoreExclude bool, a announcer, m *metrics.Set, changed func(), log logr.Logger) *engine {
+func newEngine(self string, ignoreExclude bool, a announcer, m *metrics.Set, changed func(), paired func(map[string]bool), log logr.Logger) *engine {
 	return &engine{
-		self: self, announcer: a, metrics: m, log: log, changed: changed,
+		self: self, announcer: a, metrics: m, log: log, changed: changed, paired: paired,
 		kick:     make(chan struct{}, 1),
 		pings:    make(chan chan struct{}),
 		cluster:  layer2.Cluster{Nodes: map[string]layer2.Node{}, IgnoreExcludeLabel: ignoreExclude},
@@ -61,6 +72,10 @@ func newEngine(self string, ignoreExclude bool, a announcer, m *metrics.Set, cha
 		holders:  map[netip.Addr][]types.NamespacedName{},
 		owners:   map[netip.Addr]string{},
 		dirty:    map[netip.Addr]struct{}{},
+
+		announced: map[netip.Addr]struct{}{},
+		pairOf:    map[netip.Addr]string{},
+		pairs:     map[string]int{},
 	}
 }
 
@@ -134,6 +149,9 @@ func notify(c chan struct{}) {
 // run elects until the context ends. Nothing is elected before: a speaker that knows half of the cluster would announce what
 // is not its own.
 func (e *engine) run(ctx context.Context, m members) {
+	e.mu.Lock()
+	e.members = m
+	e.mu.Unlock()
 	e.setMembers(m.Members())
 	for {
 		e.elect()
@@ -172,13 +190,10 @@ func (e *engine) setMembers(list []membership.Member) {
 	defer e.mu.Unlock()
 	now := make([]layer2.Member, 0, len(list))
 	for _, m := range list {
-		now = append(now, layer2.Member{Name: m.Name, Draining: m.Meta.Draining, Stopping: m.Meta.Stopping,
-			DataplaneReady: m.Meta.DataplaneReady, Interfaces: m.Meta.Interfaces})
+		now = append(now, layer2.Member{Name: m.Name, Draining: m.Meta.Draining, Stopping: m.Meta.Stopping, Settling: m.Meta.Settling,
+			DataplaneReady: m.Meta.DataplaneReady, Interfaces: m.Meta.Interfaces, SettlingInterfaces: m.Meta.SettlingInterfaces})
 	}
-	if slices.EqualFunc(e.cluster.Members, now, func(a, b layer2.Member) bool {
-		return a.Name == b.Name && a.Draining == b.Draining && a.Stopping == b.Stopping && a.DataplaneReady == b.DataplaneReady &&
-			slices.Equal(a.Interfaces, b.Interfaces)
-	}) {
+	if slices.EqualFunc(e.cluster.Members, now, func(a, b layer2.Member) bool { return a.Equal(&b) }) {
 		return
 	}
 	for _, m := range now {
@@ -208,8 +223,52 @@ func (e *engine) elect() {
 		e.decide(addr)
 	}
 	clear(e.dirty)
-	e.newcomers = nil
+	e.newcomers, e.elected = nil, true
 	e.changed()
+	if e.repair {
+		e.repair = false
+		names := make(map[string]bool, len(e.pairs))
+		for name := range e.pairs {
+			names[name] = true
+		}
+		e.paired(names)
+	}
+}
+
+// pair notes the other node of an address's pair; empty: this node is in none.
+func (e *engine) pair(addr netip.Addr, other string) {
+	before := e.pairOf[addr]
+	if before == other {
+		return
+	}
+	if before != "" {
+		if e.pairs[before]--; e.pairs[before] == 0 {
+			delete(e.pairs, before)
+			e.repair = true
+		}
+	}
+	if other == "" {
+		delete(e.pairOf, addr)
+		return
+	}
+	e.pairOf[addr] = other
+	if e.pairs[other]++; e.pairs[other] == 1 {
+		e.repair = true
+	}
+}
+
+// care that an address needs when this node takes it over.
+func (e *engine) care(addr netip.Addr, before string) announce.Care {
+	_, announced := e.announced[addr]
+	switch {
+	case !announced:
+		return announce.Probe
+	case !e.elected: // whoever has it now is not known
+		return announce.Confirm
+	case before != "" && e.members != nil && e.members.Verdict(before) == liveness.Silent:
+		return announce.Confirm
+	}
+	return announce.AtOnce
 }
 
 // decide elects an address's owner and acts if that is, or was, this node; e.mu is held.
@@ -218,6 +277,8 @@ func (e *engine) decide(addr netip.Addr) {
 	names := e.holders[addr]
 	if len(names) == 0 {
 		delete(e.owners, addr)
+		delete(e.announced, addr)
+		e.pair(addr, "")
 		e.announcer.Release(addr)
 		if before == e.self {
 			e.log.Info("address is released", "address", addr, "reason", "no Service has it anymore")
@@ -230,9 +291,24 @@ func (e *engine) decide(addr netip.Addr) {
 	}
 	d := e.cluster.Decide(addr, services)
 	e.owners[addr] = d.Owner
+	if !e.elected {
+		e.announced[addr] = struct{}{}
+	}
+	care := e.care(addr, before)
+	if d.Owner != "" {
+		e.announced[addr] = struct{}{}
+	}
+	switch e.self {
+	case d.Owner:
+		e.pair(addr, d.Standby)
+	case d.Standby:
+		e.pair(addr, d.Owner)
+	default:
+		e.pair(addr, "")
+	}
 	switch {
 	case d.Owner == e.self:
-		e.announcer.Own(addr, d.Interfaces)
+		e.announcer.Own(addr, d.Interfaces, care)
 		if before == e.self {
 			// While it was alone, cut off or just started, a newcomer has won what it is a candidate for, and has told the
 			// neighbours. For us nothing has changed, yet they must be told anew.
@@ -245,7 +321,7 @@ func (e *engine) decide(addr netip.Addr) {
 			e.metrics.Failovers.Inc()
 		}
 		e.log.Info("address is taken over", "address", addr, "from", before, "gatesIgnored", d.Ignored)
-	case d.Owner != "" && d.Candidate(e.self):
+	case d.Owner != "" && canAnswer(&d, e.self):
 		e.announcer.Yield(addr) // if this node answers for it at all
 		if before == e.self {
 			e.log.Info("address is handed over", "address", addr, "to", d.Owner)
@@ -255,5 +331,15 @@ func (e *engine) decide(addr netip.Addr) {
 		if before == e.self {
 			e.log.Info("address is released", "address", addr, "to", d.Owner, "reason", d.Why(e.self))
 		}
+	}
+}
+
+// canAnswer reports whether a node that is not, or no longer, to answer for an address still can until the one that is does.
+func canAnswer(d *layer2.Decision, node string) bool {
+	switch election.Reason(d.Why(node)) {
+	case election.NoLocalEndpoint, election.NoInterface, election.NotAlive:
+		return false
+	default:
+		return true
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"fairlead.io/fairlead/internal/config"
 	"fairlead.io/fairlead/internal/endpoints"
 	"fairlead.io/fairlead/internal/layer2"
+	"fairlead.io/fairlead/l2/announce"
 	"fairlead.io/fairlead/l2/membership"
 	"fairlead.io/fairlead/l2/metrics"
 )
@@ -21,10 +22,12 @@ import (
 // told records what an engine tells its announcer.
 type told []string
 
-func (a *told) Own(addr netip.Addr, _ []string) { *a = append(*a, "own "+addr.String()) }
-func (a *told) Repeat(addr netip.Addr)          { *a = append(*a, "repeat "+addr.String()) }
-func (a *told) Yield(addr netip.Addr)           { *a = append(*a, "yield "+addr.String()) }
-func (a *told) Release(addr netip.Addr)         { *a = append(*a, "release "+addr.String()) }
+func (a *told) Own(addr netip.Addr, _ []string, _ announce.Care) {
+	*a = append(*a, "own "+addr.String())
+}
+func (a *told) Repeat(addr netip.Addr)  { *a = append(*a, "repeat "+addr.String()) }
+func (a *told) Yield(addr netip.Addr)   { *a = append(*a, "yield "+addr.String()) }
+func (a *told) Release(addr netip.Addr) { *a = append(*a, "release "+addr.String()) }
 
 func (a *told) take() []string {
 	out := *a
@@ -58,7 +61,7 @@ func TestOwnerAnnouncesAnewWhenSomebodyIsBack(t *testing.T) {
 		{loser, []string{"own " + addr}, []string{"yield " + addr}},
 	} {
 		var a told
-		e := newEngine(tt.self, false, &a, m, func() {}, logr.Discard())
+		e := newEngine(tt.self, false, &a, m, func() {}, func(map[string]bool) {}, logr.Discard())
 		for _, n := range nodes {
 			e.setNode(n, &layer2.Node{})
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"time"
 
@@ -74,8 +75,8 @@ func (s *Speaker) readKey(ctx context.Context) (time.Duration, error) {
 	}
 	current, wait := s.keys.at(now)
 	if s.members != nil {
-		if err := s.members.SetKeys(current); err != nil {
-			return 0, err //nolint:wrapcheck // it says what failed
+		if err := errors.Join(s.members.SetKeys(current), s.peers.setKeys(current)); err != nil {
+			return 0, err
 		}
 	}
 	notify(s.keyRead)

@@ -25,6 +25,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/bfd/manager"
 	"fairlead.io/fairlead/internal/service"
 	"fairlead.io/fairlead/internal/version"
 	"fairlead.io/fairlead/l2/announce"
@@ -49,6 +50,10 @@ type Options struct {
 	GossipPort uint16
 	// GossipProfile says how hard to look for dead speakers.
 	GossipProfile membership.Profile
+	// Sessions says how this node and the next in the order of an address watch each other.
+	Sessions Sessions
+	// FailbackDelay is how long a node must have been well before addresses come to it from others; 0: they come at once.
+	FailbackDelay time.Duration
 	// InterfacesExclude are the names of interfaces that are never used; nil: none.
 	InterfacesExclude *regexp.Regexp
 	// IgnoreExcludeLabel lets nodes answer that are labelled to be excluded from load balancers.
@@ -75,6 +80,7 @@ type Speaker struct {
 	announcer *announce.Announcer
 	status    *statusWriter
 	gate      *gate
+	peers     *peers
 	watcher   *netif.Watcher
 	firstLook chan struct{} // closed when the interfaces are known
 	keyRead   chan struct{}
@@ -83,8 +89,11 @@ type Speaker struct {
 	mu         sync.Mutex // guards what follows
 	members    *membership.Membership
 	keys       rotation
-	peers      map[string]netip.AddrPort
-	local      membership.Meta // of which the others are told
+	known      map[string]netip.AddrPort // where the other speakers gossip
+	local      membership.Meta           // of which the others are told
+	settling   settling
+	settle     *time.Timer // looks again if the node has settled
+	joined     bool        // the other speakers were looked for
 	interfaces []netif.Interface
 	health     health
 	node       *corev1.Node
@@ -98,15 +107,19 @@ func New(mgr ctrl.Manager, opts Options) (*Speaker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	s := &Speaker{opts: opts, mgr: mgr, log: opts.Log, firstLook: make(chan struct{}), keyRead: make(chan struct{}, 1), local: membership.Meta{DataplaneReady: true}}
+	s := &Speaker{opts: opts, mgr: mgr, log: opts.Log, firstLook: make(chan struct{}), keyRead: make(chan struct{}, 1), local: membership.Meta{DataplaneReady: true, Settling: opts.FailbackDelay > 0}, settling: settling{delay: opts.FailbackDelay}}
+	s.peers = newPeers(opts.NodeName, opts.Sessions, opts.GossipProfile, s.settled, opts.Log.WithName("peers"))
+	s.settle = time.AfterFunc(time.Hour, s.settled)
 	a := opts.Announce
 	if a.Open == nil {
 		a.Open = announce.OpenPort(m, opts.Log.WithName("l2"))
 	}
 	a.Metrics, a.Log = m, opts.Log.WithName("announce")
+	a.Speaker, a.Heard = s.peers.node, s.peers.heard
+	a.Changed = func() { s.status.changed() }
 	s.announcer = announce.New(a)
 	s.status = newStatusWriter(mgr.GetClient(), mgr.GetAPIReader(), opts.NodeName, s.nodeUID, s.statusReport, opts.Log.WithName("status"))
-	s.engine = newEngine(opts.NodeName, opts.IgnoreExcludeLabel, s.announcer, m, s.status.changed, opts.Log.WithName("engine"))
+	s.engine = newEngine(opts.NodeName, opts.IgnoreExcludeLabel, s.announcer, m, s.status.changed, s.peers.setPairs, opts.Log.WithName("engine"))
 	s.gate = newGate(opts.DataplaneHealthURL, s.setHealth, opts.Log.WithName("dataplane"))
 	s.health = s.gate.state
 	s.watcher = netif.NewWatcher(opts.InterfacesExclude, s.setInterfaces, opts.Log.WithName("interfaces"))
@@ -155,7 +168,9 @@ func (s *Speaker) Start(ctx context.Context) error {
 		return err
 	}
 	wg.Go(func() { failed <- s.announcer.Run(ctx) })
-	wg.Go(func() { s.engine.run(ctx, m) })
+	wg.Go(func() { s.peers.run(ctx) })
+	s.setLocal(func(*membership.Meta) { s.joined = true })
+	wg.Go(func() { s.engine.run(ctx, s.peers) })
 	if err := s.engine.ping(ctx); err == nil {
 		s.synced.Store(true)
 		s.status.changed()
@@ -169,7 +184,13 @@ func (s *Speaker) Start(ctx context.Context) error {
 	wg.Wait()
 	s.mu.Lock()
 	s.members = nil
+	s.settle.Stop()
 	s.mu.Unlock()
+	if s.peers.bfd != nil { // the others are told, so that they do not take this node for lost
+		last, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		err = errors.Join(err, s.peers.bfd.Close(last))
+	}
 	return errors.Join(err, m.Close())
 }
 
@@ -197,12 +218,16 @@ func (s *Speaker) startGossip(ctx context.Context) (*membership.Membership, erro
 	if err != nil {
 		return nil, err
 	}
+	s.peers.gossip = m
+	if s.opts.Sessions.Interval > 0 {
+		s.peers.bfd = manager.New()
+	}
 	s.mu.Lock()
 	s.members = m
 	keys, _ = s.keys.at(time.Now()) // they, and what follows, may have changed meanwhile
-	err = m.SetKeys(keys)
+	err = errors.Join(m.SetKeys(keys), s.peers.setKeys(keys))
 	m.SetLocal(s.local)
-	m.SetPeers(s.peers)
+	m.SetPeers(s.known)
 	s.mu.Unlock()
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
@@ -285,11 +310,23 @@ func (s *Speaker) setLocal(change func(*membership.Meta)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.local)
+	known, alive, settled := s.peers.others()
+	var next time.Time
+	s.local.Settling, s.local.SettlingInterfaces, next = s.settling.observe(time.Now(), wellness{
+		Well:       s.joined && s.health.Ready && 2*(alive+1) >= known+1,
+		Interfaces: s.interfaces, OthersSettled: settled,
+	})
+	if !next.IsZero() {
+		s.settle.Reset(time.Until(next))
+	}
 	if s.members != nil {
 		s.members.SetLocal(s.local)
 	}
 	s.status.changed()
 }
+
+// settled looks if this node has settled: time has passed, or another one has come, gone or settled.
+func (s *Speaker) settled() { s.setLocal(func(*membership.Meta) {}) }
 
 func (s *Speaker) setInterfaces(list []netif.Interface) {
 	s.mu.Lock()
@@ -303,7 +340,12 @@ func (s *Speaker) setInterfaces(list []netif.Interface) {
 	s.interfaces = append([]netif.Interface{}, list...)
 	s.mu.Unlock()
 	s.announcer.SetInterfaces(list)
-	s.setLocal(func(m *membership.Meta) { m.Interfaces = netif.Names(list) })
+	s.setLocal(func(m *membership.Meta) {
+		m.Interfaces, m.Hardware = netif.Names(list), nil
+		for _, i := range list {
+			m.Hardware = append(m.Hardware, i.MAC)
+		}
+	})
 	if first {
 		close(s.firstLook)
 	}
@@ -328,7 +370,8 @@ func (s *Speaker) setOwnNode(n *corev1.Node) {
 func (s *Speaker) setPeers(peers map[string]netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.peers = peers
+	s.known = peers
+	s.peers.setKnown(peers)
 	if s.members != nil {
 		s.members.SetPeers(peers)
 	}

@@ -36,7 +36,8 @@ type flags struct {
 	speaker.Options
 	gossipBind, exclude     string
 	gossipProfile           string
-	gossipPort              uint
+	gossipPort, bfdPort     uint
+	bfdMultiplier           uint
 	metricsAddr, healthAddr string
 	showVersion             bool
 }
@@ -53,6 +54,10 @@ func parse() (*flags, *zap.Options, error) {
 	flag.StringVar(&f.gossipBind, "gossip-bind-address", "", "address to gossip on; the Node's first internal address by default")
 	flag.UintVar(&f.gossipPort, "gossip-port", 9792, "port to gossip on, TCP and UDP")
 	flag.StringVar(&f.gossipProfile, "gossip-profile", string(membership.Fast), "how hard to look for dead speakers: fast (found in 1 s), lan (5 s; hundreds of nodes) or wan (a minute)")
+	flag.UintVar(&f.bfdPort, "l2-bfd-port", 9793, "port on which speakers watch each other by BFD, UDP")
+	flag.DurationVar(&f.Sessions.Interval, "l2-bfd-interval", 80*time.Millisecond, "time between BFD packets of the node that answers for an address and the one that is next; 0: none, and gossip alone finds dead nodes")
+	flag.UintVar(&f.bfdMultiplier, "l2-bfd-multiplier", 3, "how many of them in a row must be missed")
+	flag.DurationVar(&f.FailbackDelay, "l2-failback-delay", 10*time.Second, "how long a node that has come back must have been well before addresses return to it; 0: they return at once")
 	flag.StringVar(&f.exclude, "interfaces-exclude", netif.DefaultExclude, "regular expression of interface names that are never used; empty: none")
 	flag.BoolVar(&f.IgnoreExcludeLabel, "ignore-exclude-lb", false, "let nodes answer that are labelled node.kubernetes.io/exclude-from-external-load-balancers")
 	flag.StringVar(&f.DataplaneHealthURL, "dataplane-health-url", speaker.DefaultDataplaneHealthURL, "health endpoint of the node's service proxy; empty: do not ask")
@@ -77,15 +82,21 @@ func parse() (*flags, *zap.Options, error) {
 		err = errors.New("the node's name is not known: set --node-name or NODE_NAME")
 	case f.gossipPort == 0 || f.gossipPort > 65535:
 		err = fmt.Errorf("--gossip-port %d is no port: 1 to 65535", f.gossipPort)
-	case f.DrainTime < 0 || f.Announce.Refresh < 0:
-		err = errors.New("--drain-time and --l2-refresh-interval must not be negative")
+	case f.bfdPort == 0 || f.bfdPort > 65535:
+		err = fmt.Errorf("--l2-bfd-port %d is no port: 1 to 65535", f.bfdPort)
+	case f.bfdMultiplier == 0 || f.bfdMultiplier > 255:
+		err = fmt.Errorf("--l2-bfd-multiplier %d is not in 1 to 255", f.bfdMultiplier)
+	case f.Sessions.Interval != 0 && (f.Sessions.Interval < 10*time.Millisecond || f.Sessions.Interval > 10*time.Second):
+		err = fmt.Errorf("--l2-bfd-interval %s is neither 0 nor in 10ms to 10s", f.Sessions.Interval)
+	case f.DrainTime < 0 || f.Announce.Refresh < 0 || f.FailbackDelay < 0:
+		err = errors.New("--drain-time, --l2-refresh-interval and --l2-failback-delay must not be negative")
 	case f.Announce.Count < 1 || f.Announce.Interval <= 0 || f.Announce.Rate <= 0 || f.Announce.HandOver <= 0:
 		err = errors.New("--l2-announce-count, --l2-announce-interval, --l2-announce-rate and --l2-hand-over-time must be positive")
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	f.GossipPort = uint16(f.gossipPort)
+	f.GossipPort, f.Sessions.Port, f.Sessions.Multiplier = uint16(f.gossipPort), uint16(f.bfdPort), uint8(f.bfdMultiplier)
 	if f.gossipBind != "" {
 		if f.GossipBind, err = netip.ParseAddr(f.gossipBind); err != nil {
 			return nil, nil, fmt.Errorf("--gossip-bind-address: %w", err)

@@ -50,3 +50,15 @@ func (p Profile) config() *memberlist.Config {
 		return c
 	}
 }
+
+// DetectionBound is more than it takes to find a dead member.
+func (p Profile) DetectionBound() time.Duration {
+	switch p {
+	case WAN:
+		return 90 * time.Second
+	case LAN:
+		return 10 * time.Second
+	default:
+		return 3 * time.Second
+	}
+}

@@ -1,0 +1,322 @@
+package speaker
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"fairlead.io/fairlead/bfd"
+	"fairlead.io/fairlead/bfd/manager"
+	"fairlead.io/fairlead/l2/liveness"
+	"fairlead.io/fairlead/l2/membership"
+	"fairlead.io/fairlead/l2/netif"
+)
+
+// Sessions says how this node and the next in the order of an address watch each other.
+type Sessions struct {
+	// Port of the sessions, UDP.
+	Port uint16
+	// Interval between packets; 0: there are no sessions, and gossip alone finds dead nodes.
+	Interval time.Duration
+	// Multiplier is how many packets must be missed.
+	Multiplier uint8
+}
+
+// gossip is what peers asks who is a member; see membership.Membership.
+type gossip interface {
+	Members() []membership.Member
+	Changes() <-chan struct{}
+	Left(name string) bool
+	Addr() netip.AddrPort
+}
+
+// peers knows the other speakers: what they last said of themselves, who is alive, and whose hardware is whose. It keeps
+// the sessions with those for whom this node is the next to take over, or who are for it.
+type peers struct {
+	self    string
+	gossip  gossip
+	bfd     *manager.Manager // nil: there are no sessions
+	cfg     Sessions
+	log     logr.Logger
+	moved   func() // others may have changed
+	changes chan struct{}
+	kick    chan struct{}
+
+	mu       sync.Mutex // guards what follows
+	tracker  *liveness.Tracker
+	last     map[string]membership.Member // as it last said of itself, this node too
+	hardware map[netif.MAC]string
+	known    map[string]netip.AddrPort // where those gossip that have a Speaker object
+	pairs    map[string]bool           // whom the elections want a session with
+	auth     *bfd.Auth                 // nil: the key is not known
+	sessions map[string]session
+}
+
+type session struct {
+	key      manager.Key
+	settings manager.Settings
+}
+
+func newPeers(self string, cfg Sessions, profile membership.Profile, moved func(), log logr.Logger) *peers {
+	return &peers{
+		self: self, cfg: cfg, log: log, moved: moved, changes: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		tracker: liveness.New(profile.DetectionBound()), last: map[string]membership.Member{}, hardware: map[netif.MAC]string{},
+		sessions: map[string]session{},
+	}
+}
+
+// run keeps the sessions until the context ends. The manager is closed by the caller.
+func (p *peers) run(ctx context.Context) {
+	var events <-chan manager.Event
+	var told *manager.Events
+	if p.bfd != nil {
+		told = p.bfd.NewEvents()
+		events = told.C()
+	}
+	clock := time.NewTimer(0)
+	defer clock.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.gossip.Changes():
+		case <-p.kick:
+		case <-clock.C:
+		case e := <-events:
+			p.event(e)
+		}
+		p.look()
+		p.sync(told)
+		p.mu.Lock()
+		next := p.tracker.Next(time.Now())
+		p.mu.Unlock()
+		if !next.IsZero() {
+			clock.Reset(time.Until(next))
+		}
+		p.moved()
+		notify(p.changes)
+	}
+}
+
+// Changes delivers a value after Members may have changed.
+func (p *peers) Changes() <-chan struct{} { return p.changes }
+
+// look takes over what gossip knows.
+func (p *peers) look() {
+	list := p.gossip.Members()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	names := make([]string, 0, len(list))
+	for _, m := range list {
+		p.last[m.Name] = m
+		names = append(names, m.Name)
+	}
+	p.tracker.Gossip(names, p.gossip.Left)
+	keep := func(name string) bool { _, ok := p.known[name]; return ok }
+	p.tracker.Forget(keep)
+	maps.DeleteFunc(p.last, func(name string, _ membership.Member) bool { return !slices.Contains(names, name) && !keep(name) })
+	clear(p.hardware)
+	for name, m := range p.last {
+		for _, mac := range m.Meta.Hardware {
+			p.hardware[mac] = name
+		}
+	}
+}
+
+// Members are the live speakers, this one among them, by name.
+func (p *peers) Members() []membership.Member {
+	p.look()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	var live []membership.Member
+	for name, m := range p.last {
+		if name == p.self || p.tracker.Verdict(now, name) == liveness.Alive {
+			live = append(live, m)
+		}
+	}
+	slices.SortFunc(live, func(a, b membership.Member) int { return strings.Compare(a.Name, b.Name) })
+	return live
+}
+
+// Verdict says what became of a speaker.
+func (p *peers) Verdict(name string) liveness.Verdict {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tracker.Verdict(time.Now(), name)
+}
+
+// node that has an Ethernet address; empty: no speaker has.
+func (p *peers) node(mac netif.MAC) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hardware[mac]
+}
+
+// heard tells that a speaker claims an address on the network: it lives.
+func (p *peers) heard(name string) {
+	if name == p.self {
+		return
+	}
+	p.mu.Lock()
+	p.tracker.Heard(time.Now(), name)
+	p.mu.Unlock()
+	notify(p.kick)
+}
+
+// setKnown tells which speakers have an object, and where they gossip.
+func (p *peers) setKnown(known map[string]netip.AddrPort) {
+	p.mu.Lock()
+	p.known = known
+	p.mu.Unlock()
+	notify(p.kick)
+}
+
+// setPairs tells with whom this node shares an address: one owns it, and the other is next.
+func (p *peers) setPairs(pairs map[string]bool) {
+	p.mu.Lock()
+	p.pairs = pairs
+	p.mu.Unlock()
+	notify(p.kick)
+}
+
+// setKeys gives the gossip's keys, from which the sessions' are derived: the first is sent with, all are accepted.
+func (p *peers) setKeys(keys [][]byte) error {
+	auth := &bfd.Auth{Type: bfd.MeticulousKeyedSHA1}
+	for i, k := range keys {
+		secret, err := derive(k, "bfd")
+		if err != nil {
+			return err
+		}
+		// 20 bytes are a key, and another one is its name.
+		key := bfd.AuthKey{ID: secret[20], Secret: []byte(secret[:20])}
+		if i == 0 {
+			auth.Send = key
+		} else if key.ID != auth.Send.ID && !slices.ContainsFunc(auth.Accept, func(k bfd.AuthKey) bool { return k.ID == key.ID }) {
+			auth.Accept = append(auth.Accept, key)
+		}
+	}
+	p.mu.Lock()
+	p.auth = auth
+	p.mu.Unlock()
+	notify(p.kick)
+	return nil
+}
+
+// others says how many other speakers there are, how many of them live, and whether a live one is settled.
+func (p *peers) others() (known, alive int, settled bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	for name := range p.known {
+		if name != p.self {
+			known++
+		}
+	}
+	for name, m := range p.last {
+		if name == p.self || p.tracker.Verdict(now, name) != liveness.Alive {
+			continue
+		}
+		if alive++; !m.Meta.Settling {
+			settled = true
+		}
+	}
+	return max(known, alive), alive, settled
+}
+
+// event tells the tracker what became of a session.
+func (p *peers) event(e manager.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, s := range p.sessions {
+		if s.key != e.Key {
+			continue
+		}
+		switch {
+		case e.Problem != nil:
+			p.log.Info("the session with another speaker cannot send or receive", "node", name, "error", e.Problem.Error())
+		case e.New == bfd.Up:
+			p.log.V(1).Info("session is up", "node", name)
+			p.tracker.Session(e.Time, name, liveness.Up)
+		case e.Old == bfd.Up && e.RemoteState != bfd.AdminDown && e.Diagnostic == bfd.DetectionTimeExpired:
+			p.log.Info("session is lost", "node", name, "diagnostic", e.Diagnostic.String())
+			p.tracker.Session(e.Time, name, liveness.Expired)
+		case e.Old == bfd.Up && e.RemoteState != bfd.AdminDown:
+			p.log.Info("the other end of a session has lost this one", "node", name, "diagnostic", e.Diagnostic.String())
+			p.tracker.Session(e.Time, name, liveness.Signaled)
+		case e.Old == bfd.Up:
+			p.tracker.Session(e.Time, name, liveness.Ended)
+		}
+		return
+	}
+}
+
+// sync makes the sessions those that are wanted: with whom this node shares an address, and, against a gossip that is cut off,
+// with those that it has lost.
+func (p *peers) sync(events *manager.Events) {
+	if p.bfd == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	want := map[string]session{}
+	if p.auth != nil {
+		members := map[string]bool{}
+		for _, m := range p.gossip.Members() {
+			members[m.Name] = true
+		}
+		add := func(name string) {
+			at := p.known[name]
+			if m, ok := p.last[name]; ok && members[name] {
+				at = m.Addr
+			}
+			if name == p.self || !at.IsValid() || p.gossip.Left(name) {
+				return
+			}
+			want[name] = session{
+				key: manager.Key{Peer: at.Addr(), Local: p.gossip.Addr().Addr(), Port: p.cfg.Port},
+				settings: manager.Settings{MinTTL: 1, Config: bfd.Config{ // authenticated, so that it may come from another network
+					DesiredMinTx: p.cfg.Interval, RequiredMinRx: p.cfg.Interval, DetectMult: p.cfg.Multiplier, Auth: p.auth}},
+			}
+		}
+		for name := range p.pairs {
+			add(name)
+		}
+		now := time.Now()
+		for name := range p.known {
+			if !members[name] || p.tracker.Verdict(now, name) == liveness.Lost {
+				add(name)
+			}
+		}
+	}
+	for name, have := range p.sessions {
+		if w, ok := want[name]; !ok || w.key != have.key {
+			p.bfd.Remove(have.key)
+			delete(p.sessions, name)
+			p.tracker.Session(time.Now(), name, liveness.Ended)
+		}
+	}
+	for name, w := range want {
+		have, ok := p.sessions[name]
+		var err error
+		switch {
+		case !ok:
+			err = p.bfd.Add(w.key, w.settings, events)
+		case have.settings.Auth != w.settings.Auth:
+			err = p.bfd.Change(w.key, w.settings)
+		default:
+			continue
+		}
+		if err != nil {
+			p.log.Info("no session with another speaker; gossip alone watches it", "node", name, "error", err.Error())
+			continue
+		}
+		p.sessions[name] = w
+	}
+}

@@ -1,0 +1,93 @@
+package speaker
+
+import (
+	"time"
+
+	"fairlead.io/fairlead/l2/netif"
+)
+
+// settling says if this node, and each of its interfaces, has been well for long enough that addresses may come to it from nodes that
+// have been well for longer. It is plain state: the caller says what time it is.
+//
+// Where no other node is settled there is nothing to wait for: so a cluster that starts is not served by its first node alone.
+type settling struct {
+	delay time.Duration // 0: nothing ever settles
+
+	well       bool
+	settled    bool
+	until      time.Time // when it is settled, if it stays well
+	interfaces map[string]*settlingInterface
+}
+
+type settlingInterface struct {
+	mac   netif.MAC
+	until time.Time // zero: it is settled
+	seen  bool
+}
+
+// wellness is what settling is told.
+type wellness struct {
+	// Well: the node has joined the others, can reach most of them, and its data plane is ready.
+	Well bool
+	// Interfaces that are usable.
+	Interfaces []netif.Interface
+	// OthersSettled: some other live node is settled.
+	OthersSettled bool
+}
+
+// observe says whether the node is settling, which of its interfaces are, and when that changes if nothing else does; zero: it does not.
+func (s *settling) observe(now time.Time, w wellness) (node bool, interfaces []string, next time.Time) {
+	if s.delay <= 0 {
+		return false, nil, time.Time{}
+	}
+	switch {
+	case !w.Well:
+		s.well, s.settled = false, false
+	case !s.well:
+		s.well, s.until = true, now.Add(s.delay)
+	}
+	if s.well && !s.settled && (!w.OthersSettled || !now.Before(s.until)) {
+		s.settled = true
+	}
+	first := s.interfaces == nil
+	if first {
+		s.interfaces = map[string]*settlingInterface{}
+	}
+	for _, i := range s.interfaces {
+		i.seen = false
+	}
+	for _, ifi := range w.Interfaces {
+		i := s.interfaces[ifi.Name]
+		switch {
+		case first:
+			i = &settlingInterface{} // the node as a whole is settling then
+		case i == nil || i.mac != ifi.MAC:
+			i = &settlingInterface{until: now.Add(s.delay)}
+		}
+		i.mac, i.seen = ifi.MAC, true
+		if !i.until.IsZero() && (!w.OthersSettled || !now.Before(i.until)) {
+			i.until = time.Time{}
+		}
+		s.interfaces[ifi.Name] = i
+		if !i.until.IsZero() {
+			interfaces = append(interfaces, ifi.Name)
+			next = earlier(next, i.until)
+		}
+	}
+	for name, i := range s.interfaces {
+		if !i.seen {
+			delete(s.interfaces, name)
+		}
+	}
+	if s.well && !s.settled {
+		next = earlier(next, s.until)
+	}
+	return !s.settled, interfaces, next
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
