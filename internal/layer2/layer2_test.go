@@ -221,3 +221,44 @@ func BenchmarkDecide(b *testing.B) {
 		c.Decide(addr, services)
 	}
 }
+
+// A node goes behind others while it is settling, or all its interfaces are that an advertisement of the address names.
+func TestSettling(t *testing.T) {
+	on := func(names ...string) func(*v1beta1.L2AdvertisementSpec) {
+		return func(s *v1beta1.L2AdvertisementSpec) { s.Interfaces = names }
+	}
+	for _, tt := range []struct {
+		name     string
+		advs     []*config.L2Advertisement
+		node     bool
+		settling []string
+		want     bool
+	}{
+		{"nothing is", []*config.L2Advertisement{adv(t, "all")}, false, nil, false},
+		{"the node is", []*config.L2Advertisement{adv(t, "all")}, true, nil, true},
+		{"one of its interfaces is", []*config.L2Advertisement{adv(t, "all")}, false, []string{"eth0"}, false},
+		{"all are", []*config.L2Advertisement{adv(t, "all")}, false, []string{"eth0", "eth1"}, true},
+		{"the one that counts is", []*config.L2Advertisement{adv(t, "one", on("eth0"))}, false, []string{"eth0"}, true},
+		{"the other is", []*config.L2Advertisement{adv(t, "one", on("eth0"))}, false, []string{"eth1"}, false},
+		{"one of two advertisements' is", []*config.L2Advertisement{adv(t, "one", on("eth0")), adv(t, "two", on("eth1"))}, false, []string{"eth1"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Cluster{Pools: config.CompilePools(nil), Advertisements: tt.advs, Nodes: map[string]Node{"a": {}, "b": {}}}
+			both := []string{"eth0", "eth1"}
+			c.Members = []Member{{Name: "a", DataplaneReady: true, Interfaces: both}, {Name: "b", DataplaneReady: true, Interfaces: both}}
+			c.Prepare()
+			d := c.Decide(addr, []*Service{aService()})
+			first, second := d.Owner, d.Standby
+			for i := range c.Members {
+				if c.Members[i].Name == first {
+					c.Members[i].Settling, c.Members[i].SettlingInterfaces = tt.node, tt.settling
+				}
+			}
+			c.Prepare()
+			d = c.Decide(addr, []*Service{aService()})
+			if want := map[bool]string{false: first, true: second}[tt.want]; d.Owner != want || d.Standby == "" {
+				t.Errorf("the owner is %s, want %s", d.Owner, want)
+			}
+		})
+	}
+}

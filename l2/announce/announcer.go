@@ -34,6 +34,8 @@ type Config struct {
 	Rate float64
 	// HandOver bounds the time for which an address is still answered for after it was yielded; 3 s.
 	HandOver time.Duration
+	// Recheck is the time between probes for an address in conflict; 10 s.
+	Recheck time.Duration
 	// Speaker names the node that has an Ethernet address; empty: none of ours has. It must not wait.
 	Speaker func(netif.MAC) string
 	// Heard is told of each node that claims an address that this node owns, or is about to. It must not wait.
@@ -62,10 +64,8 @@ const (
 	probeOnce     = 30 * time.Millisecond
 	probeCount    = 3
 	probeInterval = 100 * time.Millisecond
-	// recheck is the time between probes for an address in conflict.
-	recheck = 10 * time.Second
-	// A conflict is over when nobody has claimed the address for conflictEnd.
-	conflictEnd = 25 * time.Second
+	// A conflict over an address that is answered for ends when as many probes in a row find nobody.
+	conflictProbes = 2
 	// defendInterval is the least time between two announcements in answer to claims (RFC 5227, 2.4), of strangers and of speakers.
 	defendInterval        = 10 * time.Second
 	defendSpeakerInterval = time.Second
@@ -198,6 +198,9 @@ func New(cfg Config) *Announcer {
 	}
 	if cfg.HandOver <= 0 {
 		cfg.HandOver = 3 * time.Second
+	}
+	if cfg.Recheck <= 0 {
+		cfg.Recheck = 10 * time.Second
 	}
 	if cfg.Speaker == nil {
 		cfg.Speaker = func(netif.MAC) string { return "" }

@@ -130,7 +130,7 @@ func (a *Announcer) next(now time.Time) (netip.Addr, *entry, func(*port, netip.A
 		a.scheduleAnnouncement(now, addr, e)
 		return addr, e, announce
 	}
-	t, _ := heap.Pop(&a.timers).(timer) //nolint:errcheck // it holds nothing else
+	t, _ := heap.Pop(&a.timers).(timer)
 	e := a.entries[t.addr]
 	switch {
 	case t.at.Equal(e.defend):
@@ -138,7 +138,7 @@ func (a *Announcer) next(now time.Time) (netip.Addr, *entry, func(*port, netip.A
 		return t.addr, e, announce
 	case t.at.Equal(e.check):
 		e.check = time.Time{}
-		if now.Sub(e.conflict.last) >= conflictEnd {
+		if now.Sub(e.conflict.last) >= conflictProbes*a.cfg.Recheck {
 			a.cfg.Log.Info("address conflict is over", "address", t.addr)
 			e.conflict = nil
 			a.cfg.Changed()
@@ -174,7 +174,7 @@ func (a *Announcer) scheduleAnnouncement(now time.Time, addr netip.Addr, e *entr
 }
 
 func (a *Announcer) scheduleCheck(now time.Time, addr netip.Addr, e *entry) {
-	e.check = now.Add(recheck)
+	e.check = now.Add(a.cfg.Recheck)
 	a.timers.add(e.check, addr)
 }
 
@@ -227,7 +227,7 @@ func (a *Announcer) conflicting(now time.Time, c claim, e *entry) {
 	switch e.phase {
 	case probing:
 		a.enter(e, refused)
-		e.due, changed = now.Add(recheck), true
+		e.due, changed = now.Add(a.cfg.Recheck), true
 		a.timers.add(e.due, c.addr)
 	case answering:
 		if now.Sub(e.defended) >= defendInterval { // once, and only so often: two that both defend would never stop (RFC 5227, 2.4)

@@ -53,6 +53,7 @@ func TestElectOrder(t *testing.T) {
 	one, two, three := byScore(t)
 	draining := func(n *Node) { n.Draining = true }
 	stopping := func(n *Node) { n.Stopping = true }
+	settling := func(n *Node) { n.Settling = true }
 	broken := func(n *Node) { n.DataplaneReady = false }
 	dead := func(n *Node) { n.Alive = false }
 	weight := func(w int) func(*Node) { return func(n *Node) { n.Weight = w } }
@@ -76,6 +77,10 @@ func TestElectOrder(t *testing.T) {
 		{name: "draining goes last of equals", nodes: []Node{node(one, draining), node(two), node(three)}, owner: two, standby: three,
 			reasons: map[string]Reason{one: Draining}},
 		{name: "weight beats draining", nodes: []Node{node(one, draining, weight(1)), node(two)}, owner: one, standby: two},
+		{name: "settling beats weight and what is served", nodes: []Node{node(one, settling, weight(100), serves(2)), node(two), node(three)}, owner: two, standby: three,
+			reasons: map[string]Reason{one: Settling}},
+		{name: "settling goes before stopping", nodes: []Node{node(one, stopping), node(two, settling)}, owner: two, standby: one},
+		{name: "all are settling", nodes: []Node{node(one, settling), node(two, settling)}, owner: one, standby: two},
 		{name: "stopping beats weight", nodes: []Node{node(one, stopping, weight(100)), node(two), node(three)}, owner: two, standby: three,
 			reasons: map[string]Reason{one: Stopping}},
 		{name: "broken data plane goes last", nodes: []Node{node(one, broken, weight(9)), node(two), node(three)}, owner: two, standby: three,

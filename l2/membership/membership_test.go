@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"go.uber.org/goleak"
+
+	"fairlead.io/fairlead/l2/netif"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -20,6 +22,8 @@ func TestMetaRoundTrip(t *testing.T) {
 		{},
 		{DataplaneReady: true, Interfaces: []string{"eth0"}},
 		{Draining: true, Stopping: true, DataplaneReady: true, Interfaces: []string{"bond0.100", "eth0", "wlan0"}},
+		{DataplaneReady: true, Settling: true, Interfaces: []string{"eth0", "eth1"}, SettlingInterfaces: []string{"eth1"},
+			Hardware: []netif.MAC{{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}}},
 	} {
 		if got := DecodeMeta(m.Encode(512)); !got.Equal(m) {
 			t.Errorf("%+v came back as %+v", m, got)
@@ -28,8 +32,9 @@ func TestMetaRoundTrip(t *testing.T) {
 }
 
 func TestMetaGolden(t *testing.T) {
-	m := Meta{Draining: true, DataplaneReady: true, Interfaces: []string{"eth1", "eth0"}}
-	want := []byte("\x01\x01\x01\x05\x02\x04eth0\x02\x04eth1")
+	m := Meta{Draining: true, DataplaneReady: true, Settling: true, Interfaces: []string{"eth1", "eth0"}, SettlingInterfaces: []string{"eth1"},
+		Hardware: []netif.MAC{{2, 0, 0, 0, 0, 1}}}
+	want := []byte("\x01\x01\x01\x0d\x04\x06\x02\x00\x00\x00\x00\x01\x02\x04eth0\x03\x04eth1")
 	if got := m.Encode(512); !bytes.Equal(got, want) {
 		t.Errorf("encoded %q, the protocol says %q", got, want)
 	}
@@ -63,10 +68,14 @@ func FuzzDecodeMeta(f *testing.F) {
 	f.Add([]byte("\x01\x01\x01\x05\x02\x04eth0\x02\x04eth1"))
 	f.Add([]byte{})
 	f.Add([]byte{1, 2, 255, 0})
+	f.Add([]byte("\x01\x01\x01\x0d\x04\x06\x02\x00\x00\x00\x00\x01\x02\x04eth0\x03\x04eth1"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := DecodeMeta(b)
-		slices.Sort(m.Interfaces)
-		m.Interfaces = slices.Compact(m.Interfaces)
+		if len(m.Hardware) > mostHardware {
+			t.Errorf("%d hardware addresses were taken", len(m.Hardware))
+		}
+		// Said on, it says the same: names sorted, and each once.
+		m = DecodeMeta(m.Encode(1 << 20))
 		if got := DecodeMeta(m.Encode(1 << 20)); !got.Equal(m) {
 			t.Errorf("%+v came back as %+v", m, got)
 		}

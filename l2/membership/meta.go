@@ -105,7 +105,7 @@ func DecodeMeta(b []byte) Meta {
 			m.Interfaces = append(m.Interfaces, string(value))
 			m.SettlingInterfaces = append(m.SettlingInterfaces, string(value))
 		case kind == fieldHardware:
-			for ; len(value) >= 6; value = value[6:] {
+			for ; len(value) >= 6 && len(m.Hardware) < mostHardware; value = value[6:] {
 				m.Hardware = append(m.Hardware, netif.MAC(value))
 			}
 		}
