@@ -1,8 +1,11 @@
 package speaker
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -15,6 +18,7 @@ import (
 	"fairlead.io/fairlead/internal/endpoints"
 	"fairlead.io/fairlead/internal/layer2"
 	"fairlead.io/fairlead/l2/announce"
+	"fairlead.io/fairlead/l2/liveness"
 	"fairlead.io/fairlead/l2/membership"
 	"fairlead.io/fairlead/l2/metrics"
 )
@@ -22,8 +26,8 @@ import (
 // told records what an engine tells its announcer.
 type told []string
 
-func (a *told) Own(addr netip.Addr, _ []string, _ announce.Care) {
-	*a = append(*a, "own "+addr.String())
+func (a *told) Own(addr netip.Addr, _ []string, care announce.Care) {
+	*a = append(*a, map[announce.Care]string{announce.AtOnce: "own ", announce.Confirm: "confirm ", announce.Probe: "probe "}[care]+addr.String())
 }
 func (a *told) Repeat(addr netip.Addr)  { *a = append(*a, "repeat "+addr.String()) }
 func (a *told) Yield(addr netip.Addr)   { *a = append(*a, "yield "+addr.String()) }
@@ -57,8 +61,8 @@ func TestOwnerAnnouncesAnewWhenSomebodyIsBack(t *testing.T) {
 		self            string
 		alone, together []string
 	}{
-		{winner, []string{"own " + addr}, []string{"own " + addr, "repeat " + addr}},
-		{loser, []string{"own " + addr}, []string{"yield " + addr}},
+		{winner, []string{"confirm " + addr}, []string{"own " + addr, "repeat " + addr}},
+		{loser, []string{"confirm " + addr}, []string{"yield " + addr}},
 	} {
 		var a told
 		e := newEngine(tt.self, false, &a, m, func() {}, func(map[string]bool) {}, logr.Discard())
@@ -84,4 +88,104 @@ func TestOwnerAnnouncesAnewWhenSomebodyIsBack(t *testing.T) {
 		step("and the other", tt.together, nodes...)
 		step("and the other, again", nil, nodes...)
 	}
+}
+
+// fates are what became of speakers.
+type fates map[string]liveness.Verdict
+
+func (fates) Members() []membership.Member           { return nil }
+func (fates) Changes() <-chan struct{}               { return nil }
+func (f fates) Verdict(name string) liveness.Verdict { return f[name] }
+
+// What care an address is taken over with, and with whom this node shares it then.
+func TestCareAndPairs(t *testing.T) {
+	m, err := metrics.New(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const addr = "192.168.100.240"
+	nodes := []string{"node1", "node2", "node3"}
+	adv, err := config.CompileL2Advertisement(&v1beta1.L2Advertisement{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := []string{expected(addr, nodes...)}
+	for len(order) < 3 {
+		order = append(order, expected(addr, slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return slices.Contains(order, n) })...))
+	}
+	first, second, third := order[0], order[1], order[2]
+	name := types.NamespacedName{Name: "web"}
+	web := &layer2.Service{Addresses: []netip.Addr{netip.MustParseAddr(addr)},
+		Endpoints: endpoints.FromSlices([]discoveryv1.EndpointSlice{{AddressType: discoveryv1.AddressTypeIPv4, Endpoints: []discoveryv1.Endpoint{{}}}})}
+	dark := &layer2.Service{Addresses: web.Addresses}
+
+	var a told
+	var pairs []string
+	fate := fates{}
+	engineOf := func(self string) *engine {
+		a, pairs = nil, nil
+		e := newEngine(self, false, &a, m, func() {}, func(p map[string]bool) { pairs = slices.Sorted(maps.Keys(p)) }, logr.Discard())
+		e.members = fate
+		for _, n := range nodes {
+			e.setNode(n, &layer2.Node{})
+		}
+		e.setConfig(config.CompilePools(nil), []*config.L2Advertisement{adv})
+		return e
+	}
+	var e *engine
+	alive := func(names ...string) {
+		var list []membership.Member
+		for _, n := range names {
+			list = append(list, membership.Member{Name: n, Meta: membership.Meta{DataplaneReady: true, Interfaces: []string{"eth0"}}})
+		}
+		e.setMembers(list)
+	}
+	expect := func(what string, want string, with ...string) {
+		t.Helper()
+		e.elect()
+		if got := strings.Join(a.take(), ", "); got != want || !slices.Equal(pairs, with) {
+			t.Errorf("%s: told %q, and shares with %q; want %q and %q", what, got, pairs, want, with)
+		}
+	}
+
+	e = engineOf(first)
+	e.setService(name, web)
+	alive(nodes...)
+	expect("started", "confirm "+addr, second)
+	alive(first, third)
+	expect("the next is gone", "own "+addr, third)
+	e.setService(name, dark)
+	expect("no endpoint", "release "+addr)
+	e.setService(name, web)
+	expect("an endpoint again", "own "+addr, third)
+	e.setService(name, nil)
+	expect("the Service is gone", "release "+addr)
+	e.setService(name, web)
+	expect("another Service gets the address", "probe "+addr, third)
+	for reason, node := range map[string]*layer2.Node{"excluded": {Labels: map[string]string{layer2.ExcludeLabel: ""}}, "no node any more": nil, "no network": {NetworkUnavailable: true}} {
+		e.setNode(first, node)
+		expect(reason, "yield "+addr)
+		e.setNode(first, &layer2.Node{})
+		expect("not "+reason, "own "+addr, third)
+	}
+	local := *web
+	local.Local = true
+	local.Endpoints = endpoints.FromSlices([]discoveryv1.EndpointSlice{{AddressType: discoveryv1.AddressTypeIPv4, Endpoints: []discoveryv1.Endpoint{{NodeName: &third}}}})
+	e.setService(name, &local)
+	expect("no local endpoint", "release "+addr)
+
+	for verdict, want := range map[liveness.Verdict]string{liveness.Silent: "confirm ", liveness.Lost: "own ", liveness.Left: "own ", liveness.Unknown: "own "} {
+		e = engineOf(second)
+		alive(nodes...)
+		e.elect()
+		e.setService(name, web)
+		expect("next", "yield "+addr, first)
+		fate[first] = verdict
+		alive(second, third)
+		expect(fmt.Sprintf("the owner is %d", verdict), want+addr, third)
+	}
+	e = engineOf(third)
+	e.setService(name, web)
+	alive(nodes...)
+	expect("third", "yield "+addr)
 }
