@@ -3,8 +3,10 @@ package arp
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -20,7 +22,16 @@ import (
 	"fairlead.io/fairlead/l2/netif"
 )
 
-func TestMain(m *testing.M) { nettest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(stormOn) != "" {
+		if err := storm(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	nettest.Main(m)
+}
 
 const vip = "192.168.100.240"
 

@@ -3,12 +3,14 @@
 package nettest
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -74,6 +76,12 @@ func describe(name string) (netif.Interface, error) {
 func (n *Network) InClient(f func() error) {
 	n.t.Helper()
 	n.client.Do(f)
+}
+
+// ClientCommand is a program that will run in the client's namespace.
+func (n *Network) ClientCommand(ctx context.Context, name string, args ...string) *exec.Cmd {
+	n.t.Helper()
+	return n.client.Command(ctx, name, args...)
 }
 
 // AddClientAddress gives the client an address, usable at once.
