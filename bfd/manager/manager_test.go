@@ -330,6 +330,25 @@ func TestLeavingIsNotTold(t *testing.T) {
 	})
 }
 
+// A change that meets a removal does not bring the session back, whose neighbour would come up and lose it.
+func TestChangeWhileRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		s := a.tables.byKey[to(b.node)] // as Change finds it
+		a.Remove(to(b.node))
+		if err := s.change(time.Now(), fast()); err == nil || !strings.Contains(err.Error(), "does not exist") {
+			t.Errorf("changed: %v", err)
+		}
+		if b.until(bfd.Down); s.status().State != bfd.AdminDown {
+			t.Errorf("the state is %s", s.status().State)
+		}
+		time.Sleep(10 * time.Second)
+		b.quiet()
+	})
+}
+
 // A passive end hears the neighbour, though it has nothing to send.
 func TestPassive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

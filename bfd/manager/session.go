@@ -156,6 +156,9 @@ func (s *session) tell(now time.Time, before bfd.State) {
 func (s *session) change(now time.Time, settings Settings) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.gone || !s.leaving.IsZero() { // removed since it was found
+		return fmt.Errorf("BFD session %s does not exist", s.key)
+	}
 	if err := s.machine.Change(now, settings.Config); err != nil {
 		return fmt.Errorf("BFD session %s: %w", s.key, err)
 	}
