@@ -370,6 +370,43 @@ func TestPassive(t *testing.T) {
 	})
 }
 
+// A session that is in the tables and not open yet does not keep the manager awake.
+func TestOpeningDoesNotSpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		before := a.grain.Load()
+		if _, _, err := a.insert(Key{Peer: b.node.addr, Port: udp.PortMultihop}, fast(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if a.coarsen(); a.grain.Load() != before {
+			t.Errorf("it wakes up each %s, before each %s", time.Duration(a.grain.Load()), time.Duration(before))
+			a.grain.Store(before) // else the test would not end
+		}
+	})
+}
+
+// A manager that has gone to sleep for too long, because a session came while it was finding out how long, does not stay so.
+func TestOversleeping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, n := newWire("192.0.2.1", "192.0.2.2")
+		a, b := newUser(t, n[0]), newUser(t, n[1])
+		defer a.close()
+		defer b.close()
+		passive := fast()
+		passive.Passive = true
+		a.add(to(b.node), passive)
+		a.grain.Store(int64(idle))
+		time.Sleep(60 * ms) // it sleeps
+		b.add(to(a.node), fast())
+		a.until(bfd.Up)
+		if got := a.grain.Load(); got > int64(coarsest) {
+			t.Errorf("it wakes up each %s", time.Duration(got))
+		}
+	})
+}
+
 // Speakers authenticate, and rotate keys one by one without losing a session.
 func TestKeyRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -80,9 +80,15 @@ func (m *Manager) refine(g time.Duration) {
 func (m *Manager) coarsen() {
 	old, g := m.grain.Load(), int64(idle)
 	for _, s := range m.all() {
-		g = min(g, s.grain.Load())
+		if own := s.grain.Load(); own != 0 {
+			g = min(g, own)
+		} else { // it is being opened
+			g = min(g, int64(coarsest))
+		}
 	}
-	m.grain.CompareAndSwap(old, g) // unless it was refined meanwhile
+	if m.grain.CompareAndSwap(old, g) && g < old { // unless it was refined meanwhile
+		m.queue.interrupt(time.Duration(g)) // a session came while this was coarsened last
+	}
 }
 
 // drop ends a session whose neighbour was told.

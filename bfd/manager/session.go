@@ -17,7 +17,7 @@ type session struct {
 	events *Events
 
 	ifindex atomic.Int64 // of key.Interface; 0: there is none, or it is not known
-	grain   atomic.Int64 // see grain; in nanoseconds
+	grain   atomic.Int64 // see grain; in nanoseconds; 0: not settled yet
 	place   place        // guarded by queue.mu
 	untold  []Event      // guarded by events.mu
 
