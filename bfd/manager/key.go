@@ -9,7 +9,7 @@ import (
 	"fairlead.io/fairlead/bfd/udp"
 )
 
-// Key names a session: no two sessions have the same.
+// Key names a session: no two sessions have the same. To give a session another one, remove it before the new one is added.
 type Key struct {
 	// Peer is the neighbour's address.
 	Peer netip.Addr
@@ -32,6 +32,13 @@ func (k Key) String() string {
 		s += " from " + k.Local.String()
 	}
 	return s
+}
+
+// overlaps reports whether the neighbour may take what two sessions send for the packets of one.
+func (k Key) overlaps(o Key) bool {
+	return k.Port == o.Port && k.Peer == o.Peer &&
+		(k.Local == o.Local || !k.Local.IsValid() || !o.Local.IsValid()) &&
+		(k.Interface == o.Interface || k.Interface == "" || o.Interface == "")
 }
 
 // normal is the key in the form in which keys are compared: addresses unmapped, and the interface instead of zones.

@@ -137,6 +137,58 @@ func TestAddAgain(t *testing.T) {
 	})
 }
 
+// One that is added under another key, but with the same neighbour, is not disturbed by the goodbye of the earlier one.
+func TestAddUnderAnotherKey(t *testing.T) {
+	for name, change := range map[string]func(a *user, k *Key){
+		"local address": func(a *user, k *Key) { k.Local = a.node.addr },
+		"no interface":  func(_ *user, k *Key) { k.Interface = "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := two(t, fast())
+				defer a.close()
+				defer b.close()
+				key := to(b.node)
+				a.Remove(key)
+				change(a, &key)
+				a.add(key, fast())
+				a.until(bfd.Up)
+				time.Sleep(10 * time.Second)
+				if got := a.only(); got.State != bfd.Up || got.Counters.Lost != 0 {
+					t.Errorf("%s, lost %d times", got.State, got.Counters.Lost)
+				}
+			})
+		})
+	}
+}
+
+func TestOverlaps(t *testing.T) {
+	key := func(local, ifname string) Key {
+		k := Key{Peer: netip.MustParseAddr("fe80::1"), Interface: ifname, Port: 3784}
+		if local != "" {
+			k.Local = netip.MustParseAddr(local)
+		}
+		return k
+	}
+	other := key("", "")
+	other.Port = 4784
+	for _, c := range []struct {
+		a, b Key
+		want bool
+	}{
+		{key("", "eth0"), key("", "eth0"), true},
+		{key("", "eth0"), key("fe80::2", "eth0"), true},
+		{key("fe80::2", "eth0"), key("fe80::2", ""), true},
+		{key("", "eth0"), key("", "eth1"), false},
+		{key("fe80::2", ""), key("fe80::3", ""), false},
+		{key("", ""), other, false},
+	} {
+		if c.a.overlaps(c.b) != c.want || c.b.overlaps(c.a) != c.want {
+			t.Errorf("%s and %s: want %t", c.a, c.b, c.want)
+		}
+	}
+}
+
 func TestAdminDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := two(t, fast())
