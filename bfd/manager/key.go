@@ -58,6 +58,8 @@ func (k Key) normal() (Key, error) {
 	switch {
 	case !k.Peer.IsValid() || k.Peer.IsUnspecified() || k.Peer.IsMulticast():
 		err = errors.New("the peer must be the address of a host")
+	case k.Local.IsValid() && (k.Local.IsUnspecified() || k.Local.IsMulticast()):
+		err = errors.New("the local address must be one of this node's, or unset")
 	case k.Local.IsValid() && k.Local.Is4() != k.Peer.Is4():
 		err = errors.New("the local address must be of the peer's family")
 	case k.Peer.IsLinkLocalUnicast() && k.Peer.Is6() && k.Interface == "":

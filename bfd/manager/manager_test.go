@@ -569,6 +569,7 @@ func TestKeysAndSettingsAreChecked(t *testing.T) {
 			{"multicast peer", Key{Peer: addr("224.0.0.1"), Port: 3784}, fast(), "peer must be"},
 			{"unspecified peer", Key{Peer: addr("::"), Port: 3784}, fast(), "peer must be"},
 			{"families", Key{Peer: addr("192.0.2.2"), Local: addr("2001:db8::1"), Port: 3784}, fast(), "family"},
+			{"unspecified local address", Key{Peer: addr("192.0.2.2"), Local: addr("0.0.0.0"), Port: 3784}, fast(), "local address must be"},
 			{"link-local", Key{Peer: addr("fe80::1"), Port: 3784}, fast(), "needs an interface"},
 			{"zones", Key{Peer: addr("fe80::1%eth0"), Local: addr("fe80::2%eth1"), Port: 3784}, fast(), "not on interface eth0"},
 			{"no port", Key{Peer: addr("192.0.2.2")}, fast(), "port must be"},
