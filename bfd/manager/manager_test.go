@@ -313,6 +313,30 @@ func TestRepair(t *testing.T) {
 	})
 }
 
+// A passive end whose interface was replaced has nothing to send, and no problem either.
+func TestRepairPassive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, n := newWire("192.0.2.1", "192.0.2.2")
+		a, b := newUser(t, n[0]), newUser(t, n[1])
+		defer a.close()
+		defer b.close()
+		passive := fast()
+		passive.Passive = true
+		a.add(to(b.node), passive)
+		b.add(to(a.node), fast())
+		a.until(bfd.Up)
+		b.node.set(func() { b.node.mute = true })
+		a.node.set(func() { a.node.ifindex = 7 })
+		a.until(bfd.Down)
+		time.Sleep(5 * time.Second)
+		if got := a.only(); got.Problem != nil {
+			t.Errorf("problem %v", got.Problem)
+		}
+		b.node.set(func() { b.node.mute = false })
+		a.until(bfd.Up)
+	})
+}
+
 // However late a user reads, he is told that a session that he takes for Up was lost, and how things stand; and nobody waits
 // for him.
 func TestLateReader(t *testing.T) {
