@@ -48,6 +48,28 @@ func TestUpAndLost(t *testing.T) {
 	})
 }
 
+// A manager that was held up reads what has come meanwhile before it takes a neighbour for lost.
+func TestHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		patient := fast()
+		patient.DetectMult = 20
+		if err := a.Change(to(b.node), patient); err != nil { // so that b bears it
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		a.node.set(func() { a.node.stall = time.Second })
+		time.Sleep(5 * time.Second)
+		for _, u := range []*user{a, b} {
+			if got := u.only(); got.State != bfd.Up || got.Counters.Lost != 0 {
+				t.Errorf("%s, lost %d times", got.State, got.Counters.Lost)
+			}
+		}
+	})
+}
+
 // Other timers are negotiated without losing the session.
 func TestChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

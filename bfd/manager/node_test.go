@@ -107,7 +107,7 @@ func TestServingDoesNotAllocate(t *testing.T) {
 		at = at.Add(900 * ms)
 		due = m.queue.due(at, due[:0])
 		for _, s := range due {
-			s.serve(at)
+			s.serve(at, at)
 		}
 		p.Poll = !p.Poll
 		d.Payload = p.Append(d.Payload[:0])

@@ -31,12 +31,13 @@ func (m *Manager) serve() {
 	defer timer.Stop()
 	var due []*session
 	for {
+		heard := time.Now() // what came before will have been read, wherever this is held up
 		more := m.read()
 		now := time.Now()
 		g := time.Duration(m.grain.Load())
 		due = m.queue.due(now.Add(g), due[:0])
 		for _, s := range due {
-			if s.serve(now) {
+			if s.serve(heard, now) {
 				m.drop(s)
 			}
 		}

@@ -69,8 +69,9 @@ func (s *session) receive(now time.Time, d *udp.Datagram, p *bfd.Packet) bfd.Dis
 	return reason
 }
 
-// serve does what time has brought, and reports whether that was the end of the session.
-func (s *session) serve(now time.Time) (over bool) {
+// serve does what time has brought, and reports whether that was the end of the session. All packets that came before heard were
+// handed in.
+func (s *session) serve(heard, now time.Time) (over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone || !s.leaving.IsZero() && !now.Before(s.leaving) {
@@ -78,7 +79,7 @@ func (s *session) serve(now time.Time) (over bool) {
 	}
 	s.wake = time.Time{}
 	before := s.machine.State()
-	s.machine.Advance(now)
+	s.machine.Advance(heard)
 	s.settle(now, before)
 	return false
 }

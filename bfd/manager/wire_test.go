@@ -36,7 +36,8 @@ type wireNode struct {
 	listenErr, dialErr error // of the next attempts
 	sendErr, readErr   error
 	ifindex, ttl       int
-	listened           int // attempts
+	listened           int           // attempts
+	stall              time.Duration // after what is read next
 }
 
 func newWire(addrs ...string) (*wire, []*wireNode) {
@@ -85,12 +86,13 @@ func (l *wireListener) Read(handle func(*udp.Datagram)) (bool, error) {
 	if l.err == nil {
 		l.err = l.node.readErr
 	}
-	waiting, err := l.waiting, l.err
-	l.waiting = nil
+	waiting, err, stall := l.waiting, l.err, l.node.stall
+	l.waiting, l.node.stall = nil, 0
 	l.node.wire.mu.Unlock()
 	for _, d := range waiting {
 		handle(&d)
 	}
+	time.Sleep(stall)
 	return false, err
 }
 
