@@ -398,6 +398,23 @@ func TestDemandIsAnswered(t *testing.T) {
 	}
 }
 
+// 6.6 and 6.8.7: Demand mode counts only while both ends are Up.
+func TestDemandBeforeUp(t *testing.T) {
+	e := in(t, Init)
+	e.receive(from(Down, demand, tx(10*time.Second)))
+	e.run(5 * time.Second)
+	if sent := e.take(); len(sent) < 4 {
+		t.Errorf("sent %d packets in five seconds of Init", len(sent))
+	}
+	e.receive(from(Init, demand))
+	e.receive(from(Init, demand, final))
+	e.take()
+	e.keepAlive(time.Second, from(Init, demand))
+	if sent := e.take(); e.State() != Up || len(sent) < 10 {
+		t.Errorf("%s; sent %d packets in a second to a neighbour who is not Up yet", e.State(), len(sent))
+	}
+}
+
 // A timer that is served late sends one packet at once, and the next one an interval later.
 func TestLateTimer(t *testing.T) {
 	e := up(t, fast())

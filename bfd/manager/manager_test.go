@@ -643,6 +643,9 @@ func TestKeysAndSettingsAreChecked(t *testing.T) {
 		if err := u.Change(Key{}, fast()); err == nil {
 			t.Error("changed a session without a peer")
 		}
+		if s, err := fast().normal(Key{Peer: addr("192.0.2.2"), Port: udp.PortMultihop}); err != nil || s.MinTTL != 254 {
+			t.Errorf("over several hops the least TTL is %d, %v", s.MinTTL, err)
+		}
 		// One key in two forms.
 		u.add(Key{Peer: addr("fe80::1%eth0"), Port: 3784}, fast())
 		if err := u.Add(Key{Peer: addr("fe80::1"), Interface: "eth0", Port: 3784}, fast(), nil); err == nil {

@@ -37,6 +37,7 @@ type wireNode struct {
 	sendErr, readErr   error
 	ifindex, ttl       int
 	listened           int           // attempts
+	conns              int           // that are open
 	stall              time.Duration // after what is read next
 }
 
@@ -116,6 +117,7 @@ func (n *wireNode) Dial(path udp.Path) (Conn, error) {
 	if n.dialErr != nil {
 		return nil, n.dialErr
 	}
+	n.conns++
 	c := &wireConn{node: n, path: path}
 	if path.Interface != "" {
 		c.ifindex = n.ifindex
@@ -134,7 +136,10 @@ func (c *wireConn) Stale() bool {
 }
 
 // Close is part of Conn.
-func (*wireConn) Close() error { return nil }
+func (c *wireConn) Close() error {
+	c.node.set(func() { c.node.conns-- })
+	return nil
+}
 
 // Send is part of Conn.
 func (c *wireConn) Send(packet []byte) error {
@@ -192,6 +197,11 @@ func (u *user) close() {
 	if err := u.Close(u.t.Context()); err != nil {
 		u.t.Error(err)
 	}
+	u.node.set(func() {
+		if u.node.conns != 0 || len(u.node.listeners) != 0 {
+			u.t.Errorf("%d sockets to send and %d to receive are open in the end", u.node.conns, len(u.node.listeners))
+		}
+	})
 }
 
 func (u *user) add(k Key, s Settings) {
