@@ -348,6 +348,20 @@ func TestPassive(t *testing.T) {
 	}
 }
 
+// 6.8.7: a passive end speaks to a neighbour who is held down, and whom it stays Down for.
+func TestPassiveAnswersAdminDown(t *testing.T) {
+	cfg := fast()
+	cfg.Passive = true
+	e := newEnd(t, cfg)
+	for range 50 {
+		e.receive(from(AdminDown))
+		e.run(100 * ms)
+	}
+	if sent := e.take(); e.State() != Down || len(sent) < 4 {
+		t.Errorf("%s; sent %d packets in five seconds", e.State(), len(sent))
+	}
+}
+
 // 6.6: a neighbour in Demand mode gets no periodic packets while both are Up, except to poll for a change.
 func TestDemandIsAnswered(t *testing.T) {
 	e := up(t, fast())
