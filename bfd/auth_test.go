@@ -199,7 +199,10 @@ func TestKeyRotationKeepsTheWindow(t *testing.T) {
 }
 
 func TestSecretIsNotPrinted(t *testing.T) {
-	if got := fmt.Sprintf("%v %+v", one, Auth{Type: KeyedSHA1, Send: one, Accept: []AuthKey{two}}); strings.Contains(got, "116 104 101") || strings.Contains(got, "first") {
-		t.Errorf("printed as %s", got)
+	auth := Auth{Type: KeyedSHA1, Send: one, Accept: []AuthKey{two}}
+	for _, format := range []string{"%v", "%+v", "%#v"} {
+		if got := fmt.Sprintf(format+" "+format, one, auth); strings.Contains(got, "116 104 101") || strings.Contains(got, "0x74, 0x68") || strings.Contains(got, "first") {
+			t.Errorf("%s: printed as %s", format, got)
+		}
 	}
 }
