@@ -18,7 +18,8 @@ type Event struct {
 	Diagnostic bfd.Diagnostic
 	// RemoteState is what the neighbour said last: AdminDown means that he is not lost but wants no session.
 	RemoteState bfd.State
-	// Problem keeps this node from sending or receiving; nil: nothing does.
+	// Problem keeps this node from sending or receiving; nil: nothing does. An event may have both a problem and another state, as
+	// when the own link has gone.
 	Problem error
 }
 
