@@ -42,6 +42,9 @@ type AuthKey struct {
 // String does not give the secret away.
 func (k AuthKey) String() string { return "key " + strconv.Itoa(int(k.ID)) }
 
+// GoString does not either.
+func (k AuthKey) GoString() string { return k.String() }
+
 // Auth says how a session is authenticated: with which key it sends, and which others it accepts.
 //
 // To rotate keys without a flap, first let every end accept the new key (Accept), then let every end send with it and accept

@@ -182,8 +182,27 @@ func TestKeyRotation(t *testing.T) {
 	}
 }
 
+// Another key does not let old packets in again.
+func TestKeyRotationKeepsTheWindow(t *testing.T) {
+	e := newEnd(t, withAuth(MeticulousKeyedSHA1, one))
+	n := newNeighbour(MeticulousKeyedSHA1, one, 1000)
+	n.sends(e, from(Down))
+	if err := e.Change(e.now, withAuth(MeticulousKeyedSHA1, two, one)); err != nil {
+		t.Fatal(err)
+	}
+	if got := newNeighbour(MeticulousKeyedSHA1, one, 1000).sends(e, from(Down)); got != AuthBadSequence {
+		t.Errorf("a packet again after another key came: %s", got)
+	}
+	if got := n.sends(e, from(Down)); got != NotDiscarded {
+		t.Errorf("the next packet: %s", got)
+	}
+}
+
 func TestSecretIsNotPrinted(t *testing.T) {
-	if got := fmt.Sprintf("%v %+v", one, Auth{Type: KeyedSHA1, Send: one, Accept: []AuthKey{two}}); strings.Contains(got, "116 104 101") || strings.Contains(got, "first") {
-		t.Errorf("printed as %s", got)
+	auth := Auth{Type: KeyedSHA1, Send: one, Accept: []AuthKey{two}}
+	for _, format := range []string{"%v", "%+v", "%#v"} {
+		if got := fmt.Sprintf(format+" "+format, one, auth); strings.Contains(got, "116 104 101") || strings.Contains(got, "0x74, 0x68") || strings.Contains(got, "first") {
+			t.Errorf("%s: printed as %s", format, got)
+		}
 	}
 }

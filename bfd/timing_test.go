@@ -348,6 +348,20 @@ func TestPassive(t *testing.T) {
 	}
 }
 
+// 6.8.7: a passive end speaks to a neighbour who is held down, and whom it stays Down for.
+func TestPassiveAnswersAdminDown(t *testing.T) {
+	cfg := fast()
+	cfg.Passive = true
+	e := newEnd(t, cfg)
+	for range 50 {
+		e.receive(from(AdminDown))
+		e.run(100 * ms)
+	}
+	if sent := e.take(); e.State() != Down || len(sent) < 4 {
+		t.Errorf("%s; sent %d packets in five seconds", e.State(), len(sent))
+	}
+}
+
 // 6.6: a neighbour in Demand mode gets no periodic packets while both are Up, except to poll for a change.
 func TestDemandIsAnswered(t *testing.T) {
 	e := up(t, fast())
@@ -395,6 +409,23 @@ func TestDemandIsAnswered(t *testing.T) {
 	e.run(time.Second) // the detection time is this end's own business
 	if sent := e.take(); e.State() != Down || len(sent) == 0 || sent[0].State != Down {
 		t.Errorf("%s; sent %+v after the neighbour was lost", e.State(), sent)
+	}
+}
+
+// 6.6 and 6.8.7: Demand mode counts only while both ends are Up.
+func TestDemandBeforeUp(t *testing.T) {
+	e := in(t, Init)
+	e.receive(from(Down, demand, tx(10*time.Second)))
+	e.run(5 * time.Second)
+	if sent := e.take(); len(sent) < 4 {
+		t.Errorf("sent %d packets in five seconds of Init", len(sent))
+	}
+	e.receive(from(Init, demand))
+	e.receive(from(Init, demand, final))
+	e.take()
+	e.keepAlive(time.Second, from(Init, demand))
+	if sent := e.take(); e.State() != Up || len(sent) < 10 {
+		t.Errorf("%s; sent %d packets in a second to a neighbour who is not Up yet", e.State(), len(sent))
 	}
 }
 

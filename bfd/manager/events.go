@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,8 @@ type Event struct {
 	Diagnostic bfd.Diagnostic
 	// RemoteState is what the neighbour said last: AdminDown means that he is not lost but wants no session.
 	RemoteState bfd.State
-	// Problem keeps this node from sending or receiving; nil: nothing does.
+	// Problem keeps this node from sending or receiving; nil: nothing does. An event may have both a problem and another state, as
+	// when the own link has gone.
 	Problem error
 }
 
@@ -29,8 +31,10 @@ type Events struct {
 	c    chan Event
 	more chan struct{}
 
-	mu      sync.Mutex // guards what follows, and the untold events of the sessions
-	waiting []*session // those that have some, each once
+	mu      sync.Mutex    // guards what follows, and the untold events of the sessions
+	waiting []*session    // those that have some, each once
+	offered *session      // whose event the user may take now; nil: none
+	recall  chan struct{} // closed when that event is not to be told any more
 }
 
 // C delivers events until the manager is closed.
@@ -60,39 +64,44 @@ func (e *Events) add(s *session, event Event) {
 	}
 }
 
-// forget drops what was not told of a session.
+// forget drops what was not told of a session, also what waits for the user to take it.
 func (e *Events) forget(s *session) {
 	if e == nil {
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s.untold = s.untold[:0]
+	s.untold = nil
+	e.waiting = slices.DeleteFunc(e.waiting, func(other *session) bool { return other == s })
+	if e.offered == s {
+		e.offered = nil
+		close(e.recall)
+	}
 }
 
-func (e *Events) next() (Event, bool) {
+// next is the event to offer, if there is one, and a channel that is closed when it is to be offered no longer.
+func (e *Events) next() (event Event, recall <-chan struct{}, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for len(e.waiting) > 0 {
-		s := e.waiting[0]
-		e.waiting = e.waiting[1:]
-		if len(s.untold) == 0 {
-			continue // forgotten
-		}
-		event := s.untold[0]
-		if s.untold = append(s.untold[:0], s.untold[1:]...); len(s.untold) > 0 {
-			e.waiting = append(e.waiting, s)
-		}
-		return event, true
+	e.offered = nil
+	if len(e.waiting) == 0 {
+		return Event{}, nil, false
 	}
-	return Event{}, false
+	s := e.waiting[0]
+	e.waiting = e.waiting[1:]
+	event = s.untold[0]
+	if s.untold = append(s.untold[:0], s.untold[1:]...); len(s.untold) > 0 {
+		e.waiting = append(e.waiting, s)
+	}
+	e.offered, e.recall = s, make(chan struct{})
+	return event, e.recall, true
 }
 
 // deliver hands events over until it is to stop.
 func (e *Events) deliver(stop <-chan struct{}) {
 	defer close(e.c)
 	for {
-		event, ok := e.next()
+		event, recall, ok := e.next()
 		if !ok {
 			select {
 			case <-stop:
@@ -104,6 +113,7 @@ func (e *Events) deliver(stop <-chan struct{}) {
 		select {
 		case <-stop:
 			return
+		case <-recall:
 		case e.c <- event:
 		}
 	}

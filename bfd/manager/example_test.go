@@ -29,10 +29,10 @@ func Example() {
 		return
 	}
 	for e := range events.C() {
-		switch {
-		case e.Problem != nil:
+		if e.Problem != nil {
 			fmt.Println(e.Problem)
-		case e.Old == bfd.Up && e.RemoteState != bfd.AdminDown:
+		}
+		if e.Old == bfd.Up && e.New == bfd.Down && e.RemoteState != bfd.AdminDown { // perhaps for the problem
 			fmt.Printf("%s is lost: %s\n", e.Key.Peer, e.Diagnostic)
 			return
 		}

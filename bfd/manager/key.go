@@ -9,7 +9,7 @@ import (
 	"fairlead.io/fairlead/bfd/udp"
 )
 
-// Key names a session: no two sessions have the same.
+// Key names a session: no two sessions have the same. To give a session another one, remove it before the new one is added.
 type Key struct {
 	// Peer is the neighbour's address.
 	Peer netip.Addr
@@ -34,6 +34,13 @@ func (k Key) String() string {
 	return s
 }
 
+// overlaps reports whether the neighbour may take what two sessions send for the packets of one.
+func (k Key) overlaps(o Key) bool {
+	return k.Port == o.Port && k.Peer == o.Peer &&
+		(k.Local == o.Local || !k.Local.IsValid() || !o.Local.IsValid()) &&
+		(k.Interface == o.Interface || k.Interface == "" || o.Interface == "")
+}
+
 // normal is the key in the form in which keys are compared: addresses unmapped, and the interface instead of zones.
 func (k Key) normal() (Key, error) {
 	for _, a := range []*netip.Addr{&k.Peer, &k.Local} {
@@ -51,6 +58,8 @@ func (k Key) normal() (Key, error) {
 	switch {
 	case !k.Peer.IsValid() || k.Peer.IsUnspecified() || k.Peer.IsMulticast():
 		err = errors.New("the peer must be the address of a host")
+	case k.Local.IsValid() && (k.Local.IsUnspecified() || k.Local.IsMulticast()):
+		err = errors.New("the local address must be one of this node's, or unset")
 	case k.Local.IsValid() && k.Local.Is4() != k.Peer.Is4():
 		err = errors.New("the local address must be of the peer's family")
 	case k.Peer.IsLinkLocalUnicast() && k.Peer.Is6() && k.Interface == "":

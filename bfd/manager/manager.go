@@ -78,15 +78,16 @@ func (m *Manager) Add(key Key, settings Settings, events *Events) error {
 	if err != nil {
 		return err
 	}
-	if replaced != nil {
-		_ = replaced.end() // nothing is lost with it
+	for _, old := range replaced {
+		_ = old.end() // nothing is lost with it
 	}
 	m.open(s)
 	return nil
 }
 
-// insert makes a session, and takes the place of one of the same key that was removed and still says so.
-func (m *Manager) insert(key Key, settings Settings, events *Events) (s, replaced *session, err error) {
+// insert makes a session, which takes the place of those with the same neighbour that were removed and still say so: he would take
+// their AdminDown for the new one's.
+func (m *Manager) insert(key Key, settings Settings, events *Events) (s *session, replaced []*session, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -108,8 +109,11 @@ func (m *Manager) insert(key Key, settings Settings, events *Events) (s, replace
 	if settings.AdminDown {
 		machine.Disable(now)
 	}
-	if replaced = m.tables.leaving[key]; replaced != nil {
-		m.tables.forget(replaced)
+	for _, old := range m.tables.leaving {
+		if key.overlaps(old.key) {
+			m.tables.forget(old)
+			replaced = append(replaced, old)
+		}
 	}
 	m.tables.insert(s)
 	return s, replaced, nil

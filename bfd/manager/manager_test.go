@@ -48,6 +48,28 @@ func TestUpAndLost(t *testing.T) {
 	})
 }
 
+// A manager that was held up reads what has come meanwhile before it takes a neighbour for lost.
+func TestHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		patient := fast()
+		patient.DetectMult = 20
+		if err := a.Change(to(b.node), patient); err != nil { // so that b bears it
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		a.node.set(func() { a.node.stall = time.Second })
+		time.Sleep(5 * time.Second)
+		for _, u := range []*user{a, b} {
+			if got := u.only(); got.State != bfd.Up || got.Counters.Lost != 0 {
+				t.Errorf("%s, lost %d times", got.State, got.Counters.Lost)
+			}
+		}
+	})
+}
+
 // Other timers are negotiated without losing the session.
 func TestChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -72,68 +94,6 @@ func TestChange(t *testing.T) {
 		}
 		a.quiet()
 		b.quiet()
-	})
-}
-
-// What the neighbour hears of a session that ends: AdminDown, for a detection time, and nothing after that.
-func TestRemove(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := two(t, fast())
-		defer a.close()
-		defer b.close()
-		a.Remove(to(b.node))
-		a.Remove(to(b.node)) // is no more
-		if len(a.Snapshot()) != 0 {
-			t.Error("the session is still shown")
-		}
-		e := b.next()
-		if e.Old != bfd.Up || e.New != bfd.Down || e.Diagnostic != bfd.NeighborSignaledDown || e.RemoteState != bfd.AdminDown {
-			t.Errorf("event %+v", e)
-		}
-		received := b.only().Counters.Received
-		time.Sleep(2900 * ms)
-		if n := b.only().Counters.Received - received; n < 2 || n > 4 {
-			t.Errorf("%d packets in the 2.9 s after, want one in 0.75 to 1 s", n)
-		}
-		if got := b.only().RemoteState; got != bfd.AdminDown {
-			t.Errorf("the neighbour is taken to be %s", got)
-		}
-		time.Sleep(100 * ms)
-		received = b.only().Counters.Received
-		time.Sleep(5 * time.Second)
-		if n := b.only().Counters.Received - received; n != 0 {
-			t.Errorf("%d packets later", n)
-		}
-		a.quiet()
-		a.node.set(func() {
-			if len(a.node.listeners) != 0 {
-				t.Error("the port is still open")
-			}
-		})
-		a.add(to(b.node), fast())
-		a.until(bfd.Up)
-	})
-}
-
-// A session that is added while an earlier one of its key still says goodbye takes its place.
-func TestAddAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := two(t, fast())
-		defer a.close()
-		defer b.close()
-		a.Remove(to(b.node))
-		if err := a.Add(to(b.node), fast(), a.events); err != nil {
-			t.Fatal(err)
-		}
-		a.until(bfd.Up)
-		if err := a.Add(to(b.node), fast(), a.events); err == nil || !strings.Contains(err.Error(), "there already") {
-			t.Errorf("added twice: %v", err)
-		}
-		time.Sleep(10 * time.Second)
-		a.quiet()
-		if len(a.tables.byDiscr) != 1 || len(a.tables.leaving) != 0 {
-			t.Errorf("%d sessions are known, %d are leaving", len(a.tables.byDiscr), len(a.tables.leaving))
-		}
 	})
 }
 
@@ -261,6 +221,30 @@ func TestRepair(t *testing.T) {
 	})
 }
 
+// A passive end whose interface was replaced has nothing to send, and no problem either.
+func TestRepairPassive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, n := newWire("192.0.2.1", "192.0.2.2")
+		a, b := newUser(t, n[0]), newUser(t, n[1])
+		defer a.close()
+		defer b.close()
+		passive := fast()
+		passive.Passive = true
+		a.add(to(b.node), passive)
+		b.add(to(a.node), fast())
+		a.until(bfd.Up)
+		b.node.set(func() { b.node.mute = true })
+		a.node.set(func() { a.node.ifindex = 7 })
+		a.until(bfd.Down)
+		time.Sleep(5 * time.Second)
+		if got := a.only(); got.Problem != nil {
+			t.Errorf("problem %v", got.Problem)
+		}
+		b.node.set(func() { b.node.mute = false })
+		a.until(bfd.Up)
+	})
+}
+
 // However late a user reads, he is told that a session that he takes for Up was lost, and how things stand; and nobody waits
 // for him.
 func TestLateReader(t *testing.T) {
@@ -305,27 +289,18 @@ func TestLateReader(t *testing.T) {
 			t.Errorf("told %s", got)
 		}
 
-		// Of a session that is removed nothing is told but what is on its way.
+		// Of a session that is removed nothing is told any more, and nothing is kept: the next one of its key is not taken for lost.
 		mute(true)
 		mute(false)
 		a.Remove(to(b.node))
-		if e := a.next(); e.New != bfd.Down {
-			t.Errorf("event %+v", e)
+		a.events.mu.Lock()
+		if n := len(a.events.waiting); n != 0 {
+			t.Errorf("%d sessions wait to be told of", n)
 		}
-		a.quiet()
-	})
-}
-
-// A session that leaves does so without a word to its user.
-func TestLeavingIsNotTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := two(t, fast())
-		defer a.close()
-		defer b.close()
-		s := a.tables.byKey[to(b.node)]
-		s.leave(time.Now())
-		if a.quiet(); s.status().State != bfd.AdminDown {
-			t.Errorf("the state is %s", s.status().State)
+		a.events.mu.Unlock()
+		a.add(to(b.node), fast())
+		if got := told(); strings.HasPrefix(got, "Up") {
+			t.Errorf("told %s", got)
 		}
 	})
 }
@@ -348,6 +323,43 @@ func TestPassive(t *testing.T) {
 		b.add(to(a.node), fast())
 		a.until(bfd.Up)
 		b.until(bfd.Up)
+	})
+}
+
+// A session that is in the tables and not open yet does not keep the manager awake.
+func TestOpeningDoesNotSpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := two(t, fast())
+		defer a.close()
+		defer b.close()
+		before := a.grain.Load()
+		if _, _, err := a.insert(Key{Peer: b.node.addr, Port: udp.PortMultihop}, fast(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if a.coarsen(); a.grain.Load() != before {
+			t.Errorf("it wakes up each %s, before each %s", time.Duration(a.grain.Load()), time.Duration(before))
+			a.grain.Store(before) // else the test would not end
+		}
+	})
+}
+
+// A manager that has gone to sleep for too long, because a session came while it was finding out how long, does not stay so.
+func TestOversleeping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, n := newWire("192.0.2.1", "192.0.2.2")
+		a, b := newUser(t, n[0]), newUser(t, n[1])
+		defer a.close()
+		defer b.close()
+		passive := fast()
+		passive.Passive = true
+		a.add(to(b.node), passive)
+		a.grain.Store(int64(idle))
+		time.Sleep(60 * ms) // it sleeps
+		b.add(to(a.node), fast())
+		a.until(bfd.Up)
+		if got := a.grain.Load(); got > int64(coarsest) {
+			t.Errorf("it wakes up each %s", time.Duration(got))
+		}
 	})
 }
 
@@ -412,34 +424,6 @@ func TestKeyRotation(t *testing.T) {
 	})
 }
 
-// Close tells the neighbours, unless there is no time for it, and a closed manager does nothing.
-func TestClose(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := two(t, fast())
-		defer b.close()
-		begun := time.Now()
-		a.close()
-		if took := time.Since(begun); took < 2*time.Second || took > 4*time.Second {
-			t.Errorf("closing took %s, want the neighbour's detection time of 3 s", took)
-		}
-		if e := b.next(); e.RemoteState != bfd.AdminDown {
-			t.Errorf("event %+v", e)
-		}
-		if _, open := <-a.events.C(); open {
-			t.Error("the channel of events is open")
-		}
-		if _, open := <-a.NewEvents().C(); open {
-			t.Error("a new channel of events is open")
-		}
-		if err := a.Add(to(b.node), fast(), nil); err == nil {
-			t.Error("added a session to a closed manager")
-		}
-		if err := a.Close(t.Context()); err == nil {
-			t.Error("closed twice")
-		}
-	})
-}
-
 func TestKeysAndSettingsAreChecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, n := newWire("192.0.2.1")
@@ -461,6 +445,7 @@ func TestKeysAndSettingsAreChecked(t *testing.T) {
 			{"multicast peer", Key{Peer: addr("224.0.0.1"), Port: 3784}, fast(), "peer must be"},
 			{"unspecified peer", Key{Peer: addr("::"), Port: 3784}, fast(), "peer must be"},
 			{"families", Key{Peer: addr("192.0.2.2"), Local: addr("2001:db8::1"), Port: 3784}, fast(), "family"},
+			{"unspecified local address", Key{Peer: addr("192.0.2.2"), Local: addr("0.0.0.0"), Port: 3784}, fast(), "local address must be"},
 			{"link-local", Key{Peer: addr("fe80::1"), Port: 3784}, fast(), "needs an interface"},
 			{"zones", Key{Peer: addr("fe80::1%eth0"), Local: addr("fe80::2%eth1"), Port: 3784}, fast(), "not on interface eth0"},
 			{"no port", Key{Peer: addr("192.0.2.2")}, fast(), "port must be"},
@@ -482,6 +467,9 @@ func TestKeysAndSettingsAreChecked(t *testing.T) {
 		}
 		if err := u.Change(Key{}, fast()); err == nil {
 			t.Error("changed a session without a peer")
+		}
+		if s, err := fast().normal(Key{Peer: addr("192.0.2.2"), Port: udp.PortMultihop}); err != nil || s.MinTTL != 254 {
+			t.Errorf("over several hops the least TTL is %d, %v", s.MinTTL, err)
 		}
 		// One key in two forms.
 		u.add(Key{Peer: addr("fe80::1%eth0"), Port: 3784}, fast())

@@ -73,6 +73,27 @@ func TestMemoryOfASession(t *testing.T) {
 	}
 }
 
+// A packet may wait for a 64th of the detection time and a 16th of the interval.
+func TestGrain(t *testing.T) {
+	for _, c := range []struct {
+		state               bfd.State
+		detection, interval time.Duration
+		want                time.Duration
+	}{
+		{bfd.Down, 300 * ms, time.Second, 50 * ms},
+		{bfd.Down, 0, 0, 50 * ms},
+		{bfd.Init, 320 * ms, time.Second, 5 * ms},
+		{bfd.Up, 320 * ms, 160 * ms, 5 * ms},
+		{bfd.Up, 320 * ms, 0, 5 * ms}, // nothing is sent
+		{bfd.Up, 10 * time.Second, 80 * ms, 5 * ms},
+		{bfd.Up, 30 * ms, 10 * ms, ms},
+	} {
+		if got := grain(bfd.Status{State: c.state, DetectionTime: c.detection, TransmitInterval: c.interval}); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+}
+
 // Nothing is kept of strangers' packets.
 func TestStrangersLeaveNothing(t *testing.T) {
 	m := sessions(t, 10)
@@ -107,7 +128,7 @@ func TestServingDoesNotAllocate(t *testing.T) {
 		at = at.Add(900 * ms)
 		due = m.queue.due(at, due[:0])
 		for _, s := range due {
-			s.serve(at)
+			s.serve(at, at)
 		}
 		p.Poll = !p.Poll
 		d.Payload = p.Append(d.Payload[:0])

@@ -103,7 +103,7 @@ func (s *session) opened(l *listener, conn Conn, err error) {
 		if s.conn != nil {
 			_ = s.conn.Close() // its interface is gone
 		}
-		s.conn, s.listener = conn, l
+		s.conn, s.listener, s.sendErr = conn, l, nil
 		s.ifindex.Store(int64(conn.Interface()))
 	}
 	s.settle(time.Now(), s.machine.State())

@@ -31,12 +31,13 @@ func (m *Manager) serve() {
 	defer timer.Stop()
 	var due []*session
 	for {
+		heard := time.Now() // what came before will have been read, wherever this is held up
 		more := m.read()
 		now := time.Now()
 		g := time.Duration(m.grain.Load())
 		due = m.queue.due(now.Add(g), due[:0])
 		for _, s := range due {
-			if s.serve(now) {
+			if s.serve(heard, now) {
 				m.drop(s)
 			}
 		}
@@ -80,9 +81,15 @@ func (m *Manager) refine(g time.Duration) {
 func (m *Manager) coarsen() {
 	old, g := m.grain.Load(), int64(idle)
 	for _, s := range m.all() {
-		g = min(g, s.grain.Load())
+		if own := s.grain.Load(); own != 0 {
+			g = min(g, own)
+		} else { // it is being opened
+			g = min(g, int64(coarsest))
+		}
 	}
-	m.grain.CompareAndSwap(old, g) // unless it was refined meanwhile
+	if m.grain.CompareAndSwap(old, g) && g < old { // unless it was refined meanwhile
+		m.queue.interrupt(time.Duration(g)) // a session came while this was coarsened last
+	}
 }
 
 // drop ends a session whose neighbour was told.

@@ -17,7 +17,7 @@ type session struct {
 	events *Events
 
 	ifindex atomic.Int64 // of key.Interface; 0: there is none, or it is not known
-	grain   atomic.Int64 // see grain; in nanoseconds
+	grain   atomic.Int64 // see grain; in nanoseconds; 0: not settled yet
 	place   place        // guarded by queue.mu
 	untold  []Event      // guarded by events.mu
 
@@ -69,8 +69,9 @@ func (s *session) receive(now time.Time, d *udp.Datagram, p *bfd.Packet) bfd.Dis
 	return reason
 }
 
-// serve does what time has brought, and reports whether that was the end of the session.
-func (s *session) serve(now time.Time) (over bool) {
+// serve does what time has brought, and reports whether that was the end of the session. All packets that came before heard were
+// handed in.
+func (s *session) serve(heard, now time.Time) (over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone || !s.leaving.IsZero() && !now.Before(s.leaving) {
@@ -78,7 +79,7 @@ func (s *session) serve(now time.Time) (over bool) {
 	}
 	s.wake = time.Time{}
 	before := s.machine.State()
-	s.machine.Advance(now)
+	s.machine.Advance(heard)
 	s.settle(now, before)
 	return false
 }
@@ -156,6 +157,9 @@ func (s *session) tell(now time.Time, before bfd.State) {
 func (s *session) change(now time.Time, settings Settings) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.gone || !s.leaving.IsZero() { // removed since it was found
+		return fmt.Errorf("BFD session %s does not exist", s.key)
+	}
 	if err := s.machine.Change(now, settings.Config); err != nil {
 		return fmt.Errorf("BFD session %s: %w", s.key, err)
 	}

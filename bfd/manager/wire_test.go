@@ -36,7 +36,9 @@ type wireNode struct {
 	listenErr, dialErr error // of the next attempts
 	sendErr, readErr   error
 	ifindex, ttl       int
-	listened           int // attempts
+	listened           int           // attempts
+	conns              int           // that are open
+	stall              time.Duration // after what is read next
 }
 
 func newWire(addrs ...string) (*wire, []*wireNode) {
@@ -85,12 +87,13 @@ func (l *wireListener) Read(handle func(*udp.Datagram)) (bool, error) {
 	if l.err == nil {
 		l.err = l.node.readErr
 	}
-	waiting, err := l.waiting, l.err
-	l.waiting = nil
+	waiting, err, stall := l.waiting, l.err, l.node.stall
+	l.waiting, l.node.stall = nil, 0
 	l.node.wire.mu.Unlock()
 	for _, d := range waiting {
 		handle(&d)
 	}
+	time.Sleep(stall)
 	return false, err
 }
 
@@ -114,6 +117,7 @@ func (n *wireNode) Dial(path udp.Path) (Conn, error) {
 	if n.dialErr != nil {
 		return nil, n.dialErr
 	}
+	n.conns++
 	c := &wireConn{node: n, path: path}
 	if path.Interface != "" {
 		c.ifindex = n.ifindex
@@ -132,7 +136,10 @@ func (c *wireConn) Stale() bool {
 }
 
 // Close is part of Conn.
-func (*wireConn) Close() error { return nil }
+func (c *wireConn) Close() error {
+	c.node.set(func() { c.node.conns-- })
+	return nil
+}
 
 // Send is part of Conn.
 func (c *wireConn) Send(packet []byte) error {
@@ -190,6 +197,11 @@ func (u *user) close() {
 	if err := u.Close(u.t.Context()); err != nil {
 		u.t.Error(err)
 	}
+	u.node.set(func() {
+		if u.node.conns != 0 || len(u.node.listeners) != 0 {
+			u.t.Errorf("%d sockets to send and %d to receive are open in the end", u.node.conns, len(u.node.listeners))
+		}
+	})
 }
 
 func (u *user) add(k Key, s Settings) {
