@@ -58,10 +58,15 @@ type peers struct {
 	sessions map[string]session
 }
 
+// session with another speaker. One that is no longer wanted is kept for a while: made anew it would take seconds to come up, because
+// the neighbour goes on expecting the sequence numbers of the one before (RFC 5880, 6.7.3).
 type session struct {
 	key      manager.Key
 	settings manager.Settings
+	unwanted time.Time // since when; zero: it is wanted
 }
+
+const linger = time.Minute
 
 func newPeers(self string, cfg Sessions, profile membership.Profile, moved func(), log logr.Logger) *peers {
 	return &peers{
@@ -238,9 +243,10 @@ func (p *peers) event(e manager.Event) {
 		if s.key != e.Key {
 			continue
 		}
-		switch {
-		case e.Problem != nil:
+		if e.Problem != nil { // maybe with a loss: this node's link may be down
 			p.log.Info("the session with another speaker cannot send or receive", "node", name, "error", e.Problem.Error())
+		}
+		switch {
 		case e.New == bfd.Up:
 			p.log.V(1).Info("session is up", "node", name)
 			p.tracker.Session(e.Time, name, liveness.Up)
@@ -265,6 +271,7 @@ func (p *peers) sync(events *manager.Events) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := time.Now()
 	want := map[string]session{}
 	if p.auth != nil {
 		members := map[string]bool{}
@@ -288,7 +295,6 @@ func (p *peers) sync(events *manager.Events) {
 		for name := range p.pairs {
 			add(name)
 		}
-		now := time.Now()
 		for name := range p.known {
 			if !members[name] || p.tracker.Verdict(now, name) == liveness.Lost {
 				add(name)
@@ -296,10 +302,21 @@ func (p *peers) sync(events *manager.Events) {
 		}
 	}
 	for name, have := range p.sessions {
-		if w, ok := want[name]; !ok || w.key != have.key {
+		w, ok := want[name]
+		if _, known := p.known[name]; !ok && known && !p.gossip.Left(name) && have.settings.Auth == p.auth {
+			if have.unwanted.IsZero() {
+				have.unwanted = now
+				p.sessions[name] = have
+				time.AfterFunc(linger, func() { notify(p.kick) })
+			}
+			if now.Sub(have.unwanted) < linger {
+				continue
+			}
+		}
+		if !ok || w.key != have.key {
 			p.bfd.Remove(have.key)
 			delete(p.sessions, name)
-			p.tracker.Session(time.Now(), name, liveness.Ended)
+			p.tracker.Session(now, name, liveness.Ended)
 		}
 	}
 	for name, w := range want {
@@ -310,6 +327,7 @@ func (p *peers) sync(events *manager.Events) {
 			err = p.bfd.Add(w.key, w.settings, events)
 		case have.settings.Auth != w.settings.Auth:
 			err = p.bfd.Change(w.key, w.settings)
+		case !have.unwanted.IsZero():
 		default:
 			continue
 		}

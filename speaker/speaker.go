@@ -187,9 +187,11 @@ func (s *Speaker) Start(ctx context.Context) error {
 	s.settle.Stop()
 	s.mu.Unlock()
 	if s.peers.bfd != nil { // the others are told, so that they do not take this node for lost
-		last, cancel := context.WithTimeout(context.Background(), time.Second)
+		last, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 		defer cancel()
-		err = errors.Join(err, s.peers.bfd.Close(last))
+		if closing := s.peers.bfd.Close(last); closing != nil {
+			s.log.V(1).Info("ending the sessions with other speakers", "error", closing.Error())
+		}
 	}
 	return errors.Join(err, m.Close())
 }
