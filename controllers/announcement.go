@@ -14,39 +14,34 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/allocation"
+	"fairlead.io/fairlead/internal/announced"
 	"fairlead.io/fairlead/internal/config"
 	"fairlead.io/fairlead/internal/service"
 	"fairlead.io/fairlead/ipam"
 )
 
-// announcements rolls up what the speakers report. Its mutex guards both maps; they hold the same claims by either side.
+// announcements rolls up what the speakers report. Its mutex guards both maps; they hold the same reports by either side.
 type announcements struct {
 	client client.Reader
 
 	mu     sync.Mutex
-	byAddr map[netip.Addr]map[string]time.Time // by node: since when
-	byNode map[string]map[netip.Addr]time.Time
+	byAddr map[netip.Addr]map[string]announced.Report // by node
+	byNode map[string]map[netip.Addr]announced.Report
 }
 
 func newAnnouncements(c client.Reader) *announcements {
-	return &announcements{client: c, byAddr: map[netip.Addr]map[string]time.Time{}, byNode: map[string]map[netip.Addr]time.Time{}}
+	return &announcements{client: c, byAddr: map[netip.Addr]map[string]announced.Report{}, byNode: map[string]map[netip.Addr]announced.Report{}}
 }
 
-// report takes over what one node announces, and returns the addresses for which that is news.
+// report takes over what one node reports, and returns the addresses for which that is news.
 func (a *announcements) report(node string, status *v1beta1.SpeakerStatus) (changed []netip.Addr) {
-	now := map[netip.Addr]time.Time{}
-	if status != nil {
-		for _, l := range status.Layer2 {
-			if addr, err := netip.ParseAddr(l.IP); err == nil {
-				now[addr] = l.Since.Time
-			}
-		}
-	}
+	now := announced.Reports(status)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	before := a.byNode[node]
@@ -58,14 +53,14 @@ func (a *announcements) report(node string, status *v1beta1.SpeakerStatus) (chan
 			changed = append(changed, addr)
 		}
 	}
-	for addr, since := range now {
-		if was, had := before[addr]; had && was.Equal(since) {
+	for addr, r := range now {
+		if was, had := before[addr]; had && was.Equal(r) {
 			continue
 		}
 		if a.byAddr[addr] == nil {
-			a.byAddr[addr] = map[string]time.Time{}
+			a.byAddr[addr] = map[string]announced.Report{}
 		}
-		a.byAddr[addr][node] = since
+		a.byAddr[addr][node] = r
 		changed = append(changed, addr)
 	}
 	if a.byNode[node] = now; len(now) == 0 {
@@ -74,31 +69,40 @@ func (a *announcements) report(node string, status *v1beta1.SpeakerStatus) (chan
 	return changed
 }
 
-// announcer is the node that took the address over last; empty: none says that it did. There are several while an address is handed
-// over, and for as long as a node is dead: nobody takes back what its speaker said last.
-func (a *announcements) announcer(addr netip.Addr) string {
+// state of an address, from what all speakers report.
+func (a *announcements) state(addr netip.Addr) announced.State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	newest := ""
-	for node, since := range a.byAddr[addr] {
-		if c := since.Compare(a.byAddr[addr][newest]); newest == "" || c > 0 || c == 0 && node < newest {
-			newest = node
-		}
-	}
-	return newest
+	return announced.Of(a.byAddr[addr])
 }
 
-// condition Announced of a Service with these addresses.
-func (a *announcements) condition(ctx context.Context, svc *corev1.Service, addrs []ipam.Assigned) (metav1.Condition, error) {
-	c := metav1.Condition{Type: v1beta1.ConditionAnnounced, Status: metav1.ConditionTrue, Reason: v1beta1.ReasonAnnounced}
+// announcement is what a Service is told of the announcing of its addresses.
+type announcement struct {
+	metav1.Condition
+	// disputes with other hosts on the network: a sentence for each address.
+	disputes map[netip.Addr]string
+}
+
+// announcement of a Service with these addresses.
+func (a *announcements) announcement(ctx context.Context, svc *corev1.Service, addrs []ipam.Assigned) (announcement, error) {
+	c := announcement{disputes: map[netip.Addr]string{}, Condition: metav1.Condition{
+		Type: v1beta1.ConditionAnnounced, Status: metav1.ConditionTrue, Reason: v1beta1.ReasonAnnounced}}
 	var said, missing []string
 	var dark []ipam.Assigned
 	for _, x := range addrs {
-		if node := a.announcer(x.Addr); node != "" {
-			said = append(said, fmt.Sprintf("%s is announced by %s (layer 2)", x.Addr, node))
-		} else {
+		state := a.state(x.Addr)
+		if state.Node == "" {
 			missing = append(missing, x.Addr.String())
 			dark = append(dark, x)
+			continue
+		}
+		sentence := state.Sentence(x.Addr, x.Pool)
+		said = append(said, sentence)
+		if state.Conflict != nil {
+			c.disputes[x.Addr] = sentence
+		}
+		if !state.Announces {
+			c.Status = metav1.ConditionFalse
 		}
 	}
 	if len(missing) > 0 {
@@ -116,6 +120,9 @@ func (a *announcements) condition(ctx context.Context, svc *corev1.Service, addr
 				"the advertisement selects, on which it has an interface, and which is not excluded from load balancers has a ready speaker (kubectl get speakers,l2advertisements)",
 				strings.Join(missing, " and ")))
 		}
+	}
+	if len(c.disputes) > 0 {
+		c.Reason = v1beta1.ReasonAddressConflict // before all others: it stays until somebody does something about it
 	}
 	c.Message = cut(strings.Join(said, "; "))
 	return c, nil
@@ -172,11 +179,12 @@ func selects(s *v1beta1.AdvertisementSelection, pool string, poolLabels, service
 
 // announcementReconciler writes the condition Announced where it changed after the assignment.
 type announcementReconciler struct {
-	client  client.Client
-	book    *Book
-	class   service.Class
-	rollup  *announcements
-	limiter *rate.Limiter
+	client   client.Client
+	book     *Book
+	class    service.Class
+	rollup   *announcements
+	limiter  *rate.Limiter
+	recorder events.EventRecorder
 }
 
 // Many addresses move at once when a node fails. The condition can wait: traffic does not depend on it.
@@ -204,11 +212,12 @@ func (r *announcementReconciler) Reconcile(ctx context.Context, req reconcile.Re
 	if !r.class.Ours(&svc) || len(held) == 0 || !slices.Equal(service.Addresses(&svc), addressesOf(held)) {
 		return reconcile.Result{}, nil
 	}
-	c, err := r.rollup.condition(ctx, &svc, held)
+	a, err := r.rollup.announcement(ctx, &svc, held)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	conditions := conditionPatch(&svc, []metav1.Condition{c}, nil)
+	tellDisputes(ctx, r.book, r.recorder, &svc, a)
+	conditions := conditionPatch(&svc, []metav1.Condition{a.Condition}, nil)
 	if len(conditions) == 0 {
 		return reconcile.Result{}, nil
 	}

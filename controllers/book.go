@@ -51,6 +51,8 @@ type known struct {
 	// overwritten is how often that happened, and when it did last.
 	overwritten     int
 	overwrittenLast time.Time
+	// disputed are the addresses that another host on the network uses too, as the Service was told.
+	disputed []netip.Addr
 }
 
 // NewBook is empty until the start has filled it.
@@ -139,7 +141,7 @@ func (b *Book) written(svc *corev1.Service, resourceVersion string, change *stat
 	b.with(func(a *ipam.Allocator) {
 		x := b.known[k]
 		b.known[k] = known{uid: svc.UID, resourceVersion: resourceVersion, shown: change.addresses, isShown: !change.keepAddresses,
-			overwritten: x.overwritten, overwrittenLast: x.overwrittenLast}
+			overwritten: x.overwritten, overwrittenLast: x.overwrittenLast, disputed: x.disputed}
 		a.Confirm(k)
 	})
 }

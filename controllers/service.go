@@ -33,6 +33,7 @@ const (
 	eventOverwritten = "StatusOverwritten"
 	actionAssign     = "AssignAddress"
 	actionRelease    = "ReleaseAddress"
+	actionAnnounce   = "AnnounceAddress"
 )
 
 // serviceReconciler gives one Service what the Book decides for it.
@@ -133,6 +134,7 @@ func (r *serviceReconciler) serve(ctx context.Context, svc *corev1.Service) (rec
 	if d.Satisfied {
 		condition.Status = metav1.ConditionTrue
 	}
+	var announced announcement
 	change := statusChange{addresses: addressesOf(d.Addresses), conditions: []metav1.Condition{condition}, pools: poolsText(d.Addresses)}
 	if len(d.Addresses) == 0 {
 		change.drop = []string{v1beta1.ConditionAnnounced}
@@ -140,11 +142,14 @@ func (r *serviceReconciler) serve(ctx context.Context, svc *corev1.Service) (rec
 		change.keepAddresses = len(service.Addresses(svc)) == 0
 	} else if !sameAddresses(svc, change.addresses) {
 		// In the same write, so that a new Service costs one: later changes of it are the roll-up's.
-		announced, err := r.announce.condition(ctx, svc, d.Addresses)
-		if err != nil {
+		var err error
+		if announced, err = r.announce.announcement(ctx, svc, d.Addresses); err != nil {
 			return reconcile.Result{}, err
 		}
-		change.conditions = append(change.conditions, announced)
+		change.conditions = append(change.conditions, announced.Condition)
+	}
+	if !sameAddresses(svc, change.addresses) {
+		tellDisputes(ctx, r.book, r.recorder, svc, announced)
 	}
 	before := meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAddressAssigned)
 	version, err := r.write(ctx, svc, &change)

@@ -137,9 +137,9 @@ func Setup(mgr manager.Manager, o Options) (*Book, error) {
 	}
 	book := NewBook(metrics)
 	rollup := newAnnouncements(mgr.GetClient())
+	recorder := mgr.GetEventRecorder("fairlead-controller")
 	services := &serviceReconciler{
-		client: mgr.GetClient(), reader: mgr.GetAPIReader(), book: book, class: o.Class,
-		recorder: mgr.GetEventRecorder("fairlead-controller"), announce: rollup, metrics: metrics,
+		client: mgr.GetClient(), reader: mgr.GetAPIReader(), book: book, class: o.Class, recorder: recorder, announce: rollup, metrics: metrics,
 	}
 	if err := addServices(mgr, services); err != nil {
 		return nil, fmt.Errorf("set up the service controller: %w", err)
@@ -151,7 +151,7 @@ func Setup(mgr manager.Manager, o Options) (*Book, error) {
 		return nil, err
 	}
 	announcement := &announcementReconciler{client: mgr.GetClient(), book: book, class: o.Class, rollup: rollup,
-		limiter: rate.NewLimiter(announcementRate, announcementRate)}
+		limiter: rate.NewLimiter(announcementRate, announcementRate), recorder: recorder}
 	if err := addAnnouncements(mgr, announcement); err != nil {
 		return nil, fmt.Errorf("set up the announcement controller: %w", err)
 	}

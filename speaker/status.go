@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/announced"
 )
 
 // report is what the Speaker object is to say.
@@ -26,8 +29,12 @@ type report struct {
 	version       string
 	interfaces    []v1beta1.SpeakerInterface
 	layer2        []v1beta1.Layer2Address
+	conflicts     []v1beta1.AddressConflict // one for an address at most, in any order
 	synced        bool
 	stopping      bool
+	settling      bool          // the node has not been healthy for failbackDelay yet
+	healthySince  time.Time     // while it settles; zero: it is not healthy
+	failbackDelay time.Duration // as --l2-failback-delay says
 	dataplane     health
 }
 
@@ -183,6 +190,8 @@ func fill(s *v1beta1.SpeakerStatus, r report) {
 		s.Layer2[i].Since.Time = s.Layer2[i].Since.Truncate(time.Microsecond)
 	}
 	s.Layer2Count = int32(len(r.layer2))
+	conflicts := sortConflicts(r.conflicts)
+	s.Conflicts = conflicts[:min(len(conflicts), v1beta1.MaxAddressConflicts)] // with more the API server would refuse all of the status
 
 	ready := metav1.Condition{Type: v1beta1.SpeakerReady, Status: metav1.ConditionTrue, Reason: v1beta1.ReasonSynced,
 		Message: "the speaker has read the cluster's state and acts on it"}
@@ -198,4 +207,57 @@ func fill(s *v1beta1.SpeakerStatus, r report) {
 		dataplane.Status = metav1.ConditionTrue
 	}
 	meta.SetStatusCondition(&s.Conditions, dataplane)
+	meta.SetStatusCondition(&s.Conditions, settledCondition(r))
+	meta.SetStatusCondition(&s.Conditions, conflictCondition(conflicts))
+}
+
+// sortConflicts gives a copy in which those that keep an address from being announced come first: they matter most where not all are shown.
+func sortConflicts(list []v1beta1.AddressConflict) []v1beta1.AddressConflict {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Since = metav1.NewMicroTime(list[i].Since.Truncate(time.Microsecond))
+	}
+	slices.SortFunc(list, func(a, b v1beta1.AddressConflict) int {
+		if a.Announced != b.Announced {
+			if b.Announced {
+				return -1
+			}
+			return 1
+		}
+		x, _ := netip.ParseAddr(a.IP) // what is no address comes first; the speaker makes none
+		y, _ := netip.ParseAddr(b.IP)
+		return x.Compare(y)
+	})
+	return list
+}
+
+// conflictCondition of a speaker with these conflicts. It tells of the first ones; who asks for more finds them in the list.
+func conflictCondition(list []v1beta1.AddressConflict) metav1.Condition {
+	const told = 3
+	if len(list) == 0 {
+		return metav1.Condition{Type: v1beta1.SpeakerAddressConflict, Status: metav1.ConditionFalse, Reason: v1beta1.ReasonNoConflict,
+			Message: "no other host on the network was seen to use an address that this node is to answer for"}
+	}
+	var claims []string
+	for i := range list[:min(len(list), told)] {
+		claims = append(claims, announced.Claim(&list[i], ""))
+	}
+	if len(list) > told {
+		claims = append(claims, fmt.Sprintf("and so with %d more (status.conflicts)", len(list)-told))
+	}
+	return metav1.Condition{Type: v1beta1.SpeakerAddressConflict, Status: metav1.ConditionTrue, Reason: v1beta1.ReasonForeignClaim,
+		Message: strings.Join(append(claims, announced.Remedy("")), "; ")}
+}
+
+func settledCondition(r report) metav1.Condition {
+	if !r.settling {
+		return metav1.Condition{Type: v1beta1.SpeakerSettled, Status: metav1.ConditionTrue, Reason: v1beta1.ReasonSettled,
+			Message: "addresses come (back) to the node as the election ranks it"}
+	}
+	since := "has been healthy since " + r.healthySince.UTC().Format(time.RFC3339)
+	if r.healthySince.IsZero() {
+		since = "is not healthy: see that its data plane is ready and that it reaches most other speakers"
+	}
+	return metav1.Condition{Type: v1beta1.SpeakerSettled, Status: metav1.ConditionFalse, Reason: v1beta1.ReasonSettling,
+		Message: fmt.Sprintf("the node %s; addresses come (back) to it from other nodes when it has been healthy for %s (--l2-failback-delay)", since, r.failbackDelay)}
 }

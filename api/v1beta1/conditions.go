@@ -44,6 +44,9 @@ const (
 	ReasonNoAdvertisement = "NoAdvertisement"
 	// ReasonNotAnnounced: no speaker reports an address of the Service as announced (yet); the message says what to look at.
 	ReasonNotAnnounced = "NotAnnounced"
+	// ReasonAddressConflict: another host on the network uses an address of the Service. The condition is False where the address is not
+	// announced for that reason, and True where it is announced all the same.
+	ReasonAddressConflict = "AddressConflict"
 )
 
 // Condition types and reasons of IPAddressPool.
@@ -80,8 +83,10 @@ const (
 	SpeakerReady = "Ready"
 	// SpeakerDataplaneReady is True while the node's service proxy reports itself healthy.
 	SpeakerDataplaneReady = "DataplaneReady"
-	// SpeakerAddressConflict is True while another host on the network claims an address that this node owns.
+	// SpeakerAddressConflict is True while another host on the network claims an address that this node is to answer for.
 	SpeakerAddressConflict = "AddressConflict"
+	// SpeakerSettled is True when the node has been healthy for --l2-failback-delay, or no other node has. Until then others go first.
+	SpeakerSettled = "Settled"
 
 	// ReasonSynced: the speaker has read the cluster's state.
 	ReasonSynced = "Synced"
@@ -99,4 +104,8 @@ const (
 	ReasonNoConflict = "NoConflict"
 	// ReasonForeignClaim: a foreign hardware address claims an address of ours; the message names both.
 	ReasonForeignClaim = "ForeignClaim"
+	// ReasonSettled: addresses come (back) to the node as the election ranks it.
+	ReasonSettled = "Settled"
+	// ReasonSettling: the node has come, or come back, a short while ago, or is not healthy; the message says which.
+	ReasonSettling = "Settling"
 )

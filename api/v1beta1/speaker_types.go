@@ -11,6 +11,10 @@ type SpeakerInterface struct {
 	// hardwareAddress that ARP and NDP answers carry.
 	// +required
 	HardwareAddress string `json:"hardwareAddress"`
+
+	// settling: the interface has come back a short while ago, and nodes whose interfaces have been up for longer go first.
+	// +optional
+	Settling bool `json:"settling,omitempty"`
 }
 
 // Layer2Address is an address that this node answers for.
@@ -27,6 +31,33 @@ type Layer2Address struct {
 	// since is when this node took the address over. Of several nodes that claim an address the last one is right.
 	// +required
 	Since metav1.MicroTime `json:"since"`
+}
+
+// MaxAddressConflicts is how many entries the list of conflicts has at most.
+const MaxAddressConflicts = 100
+
+// AddressConflict is the claim of another host on the network, one without a speaker, to an address that this node is to answer for.
+type AddressConflict struct {
+	// ip that is claimed.
+	// +required
+	IP string `json:"ip"`
+
+	// interface that the claim was seen on.
+	// +required
+	Interface string `json:"interface"`
+
+	// hardwareAddress of the host that claims the address.
+	// +required
+	HardwareAddress string `json:"hardwareAddress"`
+
+	// since is when the conflict began.
+	// +required
+	Since metav1.MicroTime `json:"since"`
+
+	// announced: this node answers for the address nonetheless, because it did so before the conflict, and defends it (RFC 5227,
+	// 2.4(b)). Otherwise it does not announce the address, which was found in use before the first announcement.
+	// +required
+	Announced bool `json:"announced"`
 }
 
 // BGPSessionStatus is one BGP session of this node.
@@ -87,13 +118,21 @@ type SpeakerStatus struct {
 	// +optional
 	Layer2Count int32 `json:"layer2Count"`
 
+	// conflicts with other hosts on the network, those that keep an address from being announced first, then in address order.
+	// With more than 100 the rest is left out; the condition AddressConflict counts all.
+	// +optional
+	// +listType=map
+	// +listMapKey=ip
+	// +kubebuilder:validation:MaxItems=100
+	Conflicts []AddressConflict `json:"conflicts,omitempty"`
+
 	// bgp are the node's BGP sessions.
 	// +optional
 	// +listType=map
 	// +listMapKey=peer
 	BGP []BGPSessionStatus `json:"bgp,omitempty"`
 
-	// conditions: Ready, DataplaneReady, AddressConflict.
+	// conditions: Ready, DataplaneReady, Settled, AddressConflict.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -111,6 +150,7 @@ type SpeakerStatus struct {
 // +kubebuilder:printcolumn:name="Gossip",type=string,JSONPath=`.status.gossipAddress`
 // +kubebuilder:printcolumn:name="Layer2",type=integer,JSONPath=`.status.layer2Count`
 // +kubebuilder:printcolumn:name="Interfaces",type=string,JSONPath=`.status.interfaces[*].name`
+// +kubebuilder:printcolumn:name="Conflict",type=string,JSONPath=`.status.conditions[?(@.type=="AddressConflict")].status`,priority=1
 // +kubebuilder:printcolumn:name="BGP",type=string,JSONPath=`.status.bgp[*].state`,priority=1
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

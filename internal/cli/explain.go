@@ -95,7 +95,7 @@ func ExplainService(w io.Writer, s Snapshot, key ipam.Key, o ExplainOptions) err
 	if shown := service.Addresses(svc); len(shown) > 0 {
 		c := layer2Of(&s, &o)
 		for _, addr := range shown {
-			out.announcement(&s, &o, c, addr)
+			out.announcement(&s, &o, c, addr, a.PoolOf(addr))
 		}
 	}
 	return out.finish("explain Service " + string(key))

@@ -3,9 +3,14 @@ package cli
 import (
 	"bytes"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/layer2"
 	"fairlead.io/fairlead/internal/service"
 	"fairlead.io/fairlead/ipam"
 )
@@ -59,6 +64,30 @@ func TestExplainService(t *testing.T) {
 			})
 		}
 	})
+	t.Run("conflict", func(t *testing.T) {
+		conflict := v1beta1.AddressConflict{IP: "192.168.100.240", Interface: "eth0", HardwareAddress: "02:00:00:00:00:09"}
+		for name, status := range map[string]v1beta1.SpeakerStatus{
+			"layer2-in-use":   {Conflicts: []v1beta1.AddressConflict{conflict}},
+			"layer2-disputed": {Conflicts: []v1beta1.AddressConflict{conflict}, Layer2: []v1beta1.Layer2Address{{IP: conflict.IP}}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				network, err := ReadFiles([]string{filepath.Join("testdata", "explain", "cluster.yaml"), filepath.Join("testdata", "explain", "network.yaml")}, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range network.Speakers {
+					if s := &network.Speakers[i]; s.Name == "node2" {
+						s.Status.Conflicts, s.Status.Layer2 = status.Conflicts, status.Layer2
+					}
+				}
+				var got bytes.Buffer
+				if err := ExplainService(&got, network, "shop/cart", ExplainOptions{Class: class}); err != nil {
+					t.Fatal(err)
+				}
+				golden(t, filepath.Join("testdata", "explain", name+".txt"), got.Bytes())
+			})
+		}
+	})
 	t.Run("unknown", func(t *testing.T) {
 		err := ExplainService(&bytes.Buffer{}, snapshot, "default/cart", ExplainOptions{Class: class})
 		if err == nil || !strings.Contains(err.Error(), "there is no Service default/cart") {
@@ -83,5 +112,26 @@ func TestReadFiles(t *testing.T) {
 	}
 	if _, err := ReadFiles([]string{"no/such/file"}, nil); err == nil {
 		t.Error("a file that is not there was read")
+	}
+}
+
+// What a Speaker says of settling reaches the election.
+func TestSettling(t *testing.T) {
+	speaker := func(name string, settled metav1.ConditionStatus, interfaces ...v1beta1.SpeakerInterface) v1beta1.Speaker {
+		return v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: name},
+			Status: v1beta1.SpeakerStatus{Conditions: condition(v1beta1.SpeakerSettled, settled, "", ""), Interfaces: interfaces}}
+	}
+	c := layer2Of(&Snapshot{Speakers: []v1beta1.Speaker{
+		speaker("came-back", metav1.ConditionFalse, v1beta1.SpeakerInterface{Name: "eth0"}),
+		speaker("stayed", metav1.ConditionTrue, v1beta1.SpeakerInterface{Name: "eth0", Settling: true}, v1beta1.SpeakerInterface{Name: "eth1"}),
+		{ObjectMeta: metav1.ObjectMeta{Name: "older"}}, // a version that does not say it
+	}}, &ExplainOptions{})
+	want := []layer2.Member{
+		{Name: "came-back", Settling: true, DataplaneReady: true, Interfaces: []string{"eth0"}},
+		{Name: "stayed", DataplaneReady: true, Interfaces: []string{"eth0", "eth1"}, SettlingInterfaces: []string{"eth0"}},
+		{Name: "older", DataplaneReady: true},
+	}
+	if !reflect.DeepEqual(c.Members, want) {
+		t.Errorf("got  %+v\nwant %+v", c.Members, want)
 	}
 }

@@ -38,7 +38,8 @@ func layer2Of(s *Snapshot, o *ExplainOptions) *layer2.Cluster {
 			continue
 		}
 		member := layer2.Member{Name: sp.Name, Draining: node != nil && node.Spec.Unschedulable,
-			DataplaneReady: !meta.IsStatusConditionFalse(sp.Status.Conditions, v1beta1.SpeakerDataplaneReady)}
+			DataplaneReady: !meta.IsStatusConditionFalse(sp.Status.Conditions, v1beta1.SpeakerDataplaneReady),
+			Settling:       meta.IsStatusConditionFalse(sp.Status.Conditions, v1beta1.SpeakerSettled)}
 		if c := meta.FindStatusCondition(sp.Status.Conditions, v1beta1.SpeakerReady); c != nil && c.Status == metav1.ConditionFalse {
 			if c.Reason != v1beta1.ReasonStopping {
 				continue // it has not started
@@ -47,6 +48,9 @@ func layer2Of(s *Snapshot, o *ExplainOptions) *layer2.Cluster {
 		}
 		for _, ifi := range sp.Status.Interfaces {
 			member.Interfaces = append(member.Interfaces, ifi.Name)
+			if ifi.Settling {
+				member.SettlingInterfaces = append(member.SettlingInterfaces, ifi.Name)
+			}
 		}
 		c.Members = append(c.Members, member)
 	}
@@ -84,8 +88,8 @@ func holdersOf(s *Snapshot, o *ExplainOptions, addr netip.Addr) []*layer2.Servic
 	return list
 }
 
-// announcement explains which node answers for an address on the local network.
-func (p *printer) announcement(s *Snapshot, o *ExplainOptions, c *layer2.Cluster, addr netip.Addr) {
+// announcement explains which node answers for an address of a pool on the local network.
+func (p *printer) announcement(s *Snapshot, o *ExplainOptions, c *layer2.Cluster, addr netip.Addr, pool string) {
 	d := c.Decide(addr, holdersOf(s, o, addr))
 	title := addr.String() + " on the local network (layer 2)"
 	if len(o.Without) > 0 {
@@ -97,6 +101,8 @@ func (p *printer) announcement(s *Snapshot, o *ExplainOptions, c *layer2.Cluster
 		p.end()
 		return
 	}
+	state := statesOf(s.Speakers)[addr]
+	refrains := state.Conflict != nil && !state.Announces && state.Node == d.Owner
 	p.row("NODE", "RANK", "REASON", "WHY")
 	for _, v := range d.Verdicts {
 		rank := "-"
@@ -110,6 +116,9 @@ func (p *printer) announcement(s *Snapshot, o *ExplainOptions, c *layer2.Cluster
 				on = strings.Join(d.Interfaces, ", ")
 			}
 			why += " on " + on
+			if refrains {
+				why = "is to answer on " + on + ", and does not: another host uses the address"
+			}
 			for _, g := range d.Ignored {
 				why += "; " + g.Sentence()
 			}
@@ -117,7 +126,11 @@ func (p *printer) announcement(s *Snapshot, o *ExplainOptions, c *layer2.Cluster
 		p.row(v.Node, rank, string(v.Reason), why)
 	}
 	p.end()
-	if claimed := claims(s.Speakers, addr); len(o.Without) == 0 && !slices.Equal(claimed, []string{d.Owner}) {
+	if state.Conflict != nil && !slices.Contains(o.Without, state.Node) {
+		p.row(state.Sentence(addr, pool))
+		p.end()
+	}
+	if claimed := claims(s.Speakers, addr); !refrains && len(o.Without) == 0 && !slices.Equal(claimed, []string{d.Owner}) {
 		p.row("The speakers say that it is answered by: " + dash(strings.Join(claimed, ", ")) + ". They know who is alive, which is not known here; and they may be about to change it.")
 		p.end()
 	}

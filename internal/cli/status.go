@@ -7,13 +7,13 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/announced"
 )
 
 // PrintStatus prints the state of pools, speakers and Services as tables, and below them every object that is not as it
@@ -22,7 +22,7 @@ func PrintStatus(w io.Writer, s Snapshot) error {
 	out := &printer{tabs: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 	out.pools(s.Pools)
 	out.speakers(s.Speakers)
-	out.services(s.Services, owners(s.Speakers))
+	out.services(s.Services, s.Speakers)
 	out.attention(s)
 	if out.err != nil {
 		return fmt.Errorf("print status: %w", out.err)
@@ -76,7 +76,7 @@ func (p *printer) speakers(speakers []v1beta1.Speaker) {
 		p.end()
 		return
 	}
-	p.row("SPEAKER", "READY", "DATAPLANE", "INTERFACES", "ADDRESSES ANSWERED")
+	p.row("SPEAKER", "READY", "DATAPLANE", "INTERFACES", "ADDRESSES ANSWERED", "CONFLICTS")
 	for i := range speakers {
 		s := &speakers[i]
 		names := make([]string, 0, len(s.Status.Interfaces))
@@ -84,25 +84,26 @@ func (p *printer) speakers(speakers []v1beta1.Speaker) {
 			names = append(names, ifi.Name)
 		}
 		p.row(s.Name, conditionCell(s.Status.Conditions, v1beta1.SpeakerReady), conditionCell(s.Status.Conditions, v1beta1.SpeakerDataplaneReady),
-			dash(strings.Join(names, ", ")), fmt.Sprint(len(s.Status.Layer2)))
+			dash(strings.Join(names, ", ")), fmt.Sprint(len(s.Status.Layer2)), fmt.Sprint(len(s.Status.Conflicts)))
 	}
 	p.end()
 }
 
-func (p *printer) services(services []corev1.Service, owners map[netip.Addr]string) {
+func (p *printer) services(services []corev1.Service, speakers []v1beta1.Speaker) {
 	if len(services) == 0 {
 		p.row("No Service of type LoadBalancer.")
 		p.end()
 		return
 	}
+	states := statesOf(speakers)
 	p.row("SERVICE", "ADDRESSES", "POOL", "ANNOUNCED BY")
 	for i := range services {
 		svc := &services[i]
 		var ips, nodes []string
 		for _, in := range svc.Status.LoadBalancer.Ingress {
 			ips = append(ips, in.IP)
-			if addr, err := netip.ParseAddr(in.IP); err == nil && owners[addr] != "" {
-				nodes = append(nodes, owners[addr])
+			if addr, err := netip.ParseAddr(in.IP); err == nil && states[addr].Announces {
+				nodes = append(nodes, states[addr].Node)
 			}
 		}
 		slices.Sort(nodes)
@@ -139,7 +140,13 @@ func (p *printer) attention(s Snapshot) {
 	}
 	for i := range s.Services {
 		svc := &s.Services[i]
-		report("Service", svc.Namespace+"/"+svc.Name, svc.Status.Conditions, metav1.ConditionTrue, v1beta1.ConditionAddressAssigned, v1beta1.ConditionAnnounced)
+		name := svc.Namespace + "/" + svc.Name
+		report("Service", name, svc.Status.Conditions, metav1.ConditionTrue, v1beta1.ConditionAddressAssigned)
+		good := metav1.ConditionTrue
+		if c := meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAnnounced); c != nil && c.Reason == v1beta1.ReasonAddressConflict {
+			good = "" // it may be announced all the same
+		}
+		report("Service", name, svc.Status.Conditions, good, v1beta1.ConditionAnnounced)
 	}
 	if len(lines) == 0 {
 		return
@@ -151,19 +158,22 @@ func (p *printer) attention(s Snapshot) {
 	p.end()
 }
 
-// owners maps each announced address to the node that took it over last. Others may claim it too: while it is handed over, and
-// for as long as a node is dead.
-func owners(speakers []v1beta1.Speaker) map[netip.Addr]string {
-	nodes, newest := map[netip.Addr]string{}, map[netip.Addr]time.Time{}
+// statesOf the addresses that the speakers report on.
+func statesOf(speakers []v1beta1.Speaker) map[netip.Addr]announced.State {
+	reports := map[netip.Addr]map[string]announced.Report{}
 	for i := range speakers {
-		for _, a := range speakers[i].Status.Layer2 {
-			addr, err := netip.ParseAddr(a.IP)
-			if err == nil && (nodes[addr] == "" || a.Since.After(newest[addr])) {
-				nodes[addr], newest[addr] = speakers[i].Name, a.Since.Time
+		for addr, r := range announced.Reports(&speakers[i].Status) {
+			if reports[addr] == nil {
+				reports[addr] = map[string]announced.Report{}
 			}
+			reports[addr][speakers[i].Name] = r
 		}
 	}
-	return nodes
+	states := make(map[netip.Addr]announced.State, len(reports))
+	for addr, byNode := range reports {
+		states[addr] = announced.Of(byNode)
+	}
+	return states
 }
 
 func conditionCell(conditions []metav1.Condition, conditionType string) string {

@@ -60,6 +60,33 @@ func TestPrintStatus(t *testing.T) {
 				},
 			}},
 		},
+		"conflict": {
+			Speakers: []v1beta1.Speaker{{
+				ObjectMeta: metav1.ObjectMeta{Name: "node1"},
+				Status: v1beta1.SpeakerStatus{
+					Interfaces: []v1beta1.SpeakerInterface{{Name: "eth0"}},
+					Layer2:     []v1beta1.Layer2Address{{IP: "192.168.100.240"}},
+					Conflicts: []v1beta1.AddressConflict{
+						{IP: "192.168.100.241", Interface: "eth0", HardwareAddress: "02:00:00:00:00:09"},
+						{IP: "192.168.100.240", Interface: "eth0", HardwareAddress: "02:00:00:00:00:09", Announced: true},
+					},
+					Conditions: condition(v1beta1.SpeakerAddressConflict, metav1.ConditionTrue, v1beta1.ReasonForeignClaim, "(what the speaker says)"),
+				},
+			}},
+			Services: []corev1.Service{{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "defended"},
+				Status: corev1.ServiceStatus{
+					LoadBalancer: corev1.LoadBalancerStatus{Ingress: []corev1.LoadBalancerIngress{{IP: "192.168.100.240"}}},
+					Conditions:   condition(v1beta1.ConditionAnnounced, metav1.ConditionTrue, v1beta1.ReasonAddressConflict, "(what the controller says)"),
+				},
+			}, {
+				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "dark"},
+				Status: corev1.ServiceStatus{
+					LoadBalancer: corev1.LoadBalancerStatus{Ingress: []corev1.LoadBalancerIngress{{IP: "192.168.100.241"}}},
+					Conditions:   condition(v1beta1.ConditionAnnounced, metav1.ConditionFalse, v1beta1.ReasonAddressConflict, "(what the controller says)"),
+				},
+			}},
+		},
 	}
 	for name, snapshot := range cases {
 		t.Run(name, func(t *testing.T) {
