@@ -85,6 +85,14 @@ func (s *settling) observe(now time.Time, w wellness) (node bool, interfaces []s
 	return !s.settled, interfaces, next
 }
 
+// since when the node has been well, while it is settling; zero: it is not well, or settled.
+func (s *settling) since() time.Time {
+	if !s.well || s.settled {
+		return time.Time{}
+	}
+	return s.until.Add(-s.delay)
+}
+
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || b.Before(a) {
 		return b

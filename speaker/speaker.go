@@ -390,21 +390,29 @@ func (s *Speaker) nodeUID() types.UID {
 
 // statusReport is what the Speaker object is to say now.
 func (s *Speaker) statusReport() report {
-	owned := s.announcer.Owned()
+	owned, conflicts := s.announcer.Owned(), s.announcer.Conflicts()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := report{nodeAddresses: nodeAddresses(s.node), version: version.Version, synced: s.synced.Load(), stopping: s.stopping, dataplane: s.health}
+	r := report{
+		nodeAddresses: nodeAddresses(s.node), version: version.Version, synced: s.synced.Load(), stopping: s.stopping, dataplane: s.health,
+		settling: s.local.Settling, healthySince: s.settling.since(), failbackDelay: s.opts.FailbackDelay,
+	}
 	if s.members != nil {
 		r.gossipAddress = s.members.Addr().String()
 	}
 	for _, i := range s.interfaces {
-		r.interfaces = append(r.interfaces, v1beta1.SpeakerInterface{Name: i.Name, HardwareAddress: i.MAC.String()})
+		r.interfaces = append(r.interfaces, v1beta1.SpeakerInterface{Name: i.Name, HardwareAddress: i.MAC.String(),
+			Settling: slices.Contains(s.local.SettlingInterfaces, i.Name)})
 	}
 	if s.left {
 		return r
 	}
 	for _, o := range owned {
 		r.layer2 = append(r.layer2, v1beta1.Layer2Address{IP: o.Addr.String(), Interfaces: o.Interfaces, Since: metav1.NewMicroTime(o.Since)})
+	}
+	for _, c := range conflicts {
+		r.conflicts = append(r.conflicts, v1beta1.AddressConflict{IP: c.Addr.String(), Interface: c.Interface, HardwareAddress: c.MAC.String(),
+			Since: metav1.NewMicroTime(c.Since), Announced: c.Announced})
 	}
 	return r
 }
