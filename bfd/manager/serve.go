@@ -12,18 +12,20 @@ const (
 	idle     = time.Hour // without any session
 )
 
-// grain is how long a session's packets may lie in the socket, and how much sooner than it must its own may be sent: so little
-// that a loss is found with 2 % of delay at most, if the detection time is 64 ms or more.
+// grain is how long a session's packets may lie in the socket: so little that a loss is found with 6 % of delay at most, if the
+// detection time is 16 ms or more. Its own packets are sent sooner than they must by an early part of it at most, which is 6 % of the interval.
 func grain(s bfd.Status) time.Duration {
 	g := coarsest
 	if s.State == bfd.Init || s.State == bfd.Up {
-		g = min(g, s.DetectionTime/64)
+		g = min(g, s.DetectionTime/16)
 	}
 	if s.TransmitInterval > 0 {
-		g = min(g, s.TransmitInterval/16)
+		g = min(g, early*s.TransmitInterval/16)
 	}
 	return max(g, finest)
 }
+
+const early = 3
 
 // serve receives and sends.
 func (m *Manager) serve() {
@@ -35,7 +37,7 @@ func (m *Manager) serve() {
 		more := m.read()
 		now := time.Now()
 		g := time.Duration(m.grain.Load())
-		due = m.queue.due(now.Add(g), due[:0])
+		due = m.queue.due(now.Add(g/early), due[:0])
 		for _, s := range due {
 			if s.serve(heard, now) {
 				m.drop(s)
