@@ -33,7 +33,7 @@ func TestUpAndLost(t *testing.T) {
 		if e.Key != to(b.node) || e.Old != bfd.Up || e.New != bfd.Down || e.Diagnostic != bfd.DetectionTimeExpired || e.Problem != nil {
 			t.Errorf("event %+v", e)
 		}
-		if after := e.Time.Sub(cut); after < 200*ms || after > 300*ms+300*ms/16+delay {
+		if after := e.Time.Sub(cut); after < 200*ms || after > 300*ms+300*ms/8+delay {
 			t.Errorf("lost after %s", after)
 		}
 		if e := b.next(); e.New != bfd.Down || e.Diagnostic != bfd.NeighborSignaledDown {

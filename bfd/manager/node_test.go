@@ -73,7 +73,7 @@ func TestMemoryOfASession(t *testing.T) {
 	}
 }
 
-// A packet may wait for a 16th of the detection time and 3/16 of the interval.
+// A packet may wait for an 8th of the detection time and 3/8 of the interval.
 func TestGrain(t *testing.T) {
 	for _, c := range []struct {
 		state               bfd.State
@@ -82,11 +82,11 @@ func TestGrain(t *testing.T) {
 	}{
 		{bfd.Down, 300 * ms, time.Second, 50 * ms},
 		{bfd.Down, 0, 0, 50 * ms},
-		{bfd.Init, 320 * ms, time.Second, 20 * ms},
-		{bfd.Up, 320 * ms, 160 * ms, 20 * ms},
-		{bfd.Up, 320 * ms, 0, 20 * ms}, // nothing is sent
-		{bfd.Up, 10 * time.Second, 80 * ms, 15 * ms},
-		{bfd.Up, 12 * ms, 4 * ms, ms},
+		{bfd.Init, 320 * ms, time.Second, 40 * ms},
+		{bfd.Up, 320 * ms, 160 * ms, 40 * ms},
+		{bfd.Up, 320 * ms, 0, 40 * ms}, // nothing is sent
+		{bfd.Up, 10 * time.Second, 80 * ms, 30 * ms},
+		{bfd.Up, 6 * ms, 2 * ms, ms},
 	} {
 		if got := grain(bfd.Status{State: c.state, DetectionTime: c.detection, TransmitInterval: c.interval}); got != c.want {
 			t.Errorf("%+v: %s", c, got)

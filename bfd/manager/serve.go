@@ -12,12 +12,12 @@ const (
 	idle     = time.Hour // without any session
 )
 
-// grain is how long a session's packets may lie in the socket: so little that a loss is found with 6 % of delay at most, if the
-// detection time is 16 ms or more. Its own packets are sent sooner than they must by an early part of it at most, which is 6 % of the interval.
+// grain is how long a session's packets may lie in the socket: so little that a loss is found with 12 % of delay at most, if the
+// detection time is 8 ms or more. Its own packets are sent sooner than they must by an early part of it at most, which is 6 % of the interval.
 func grain(s bfd.Status) time.Duration {
 	g := coarsest
 	if s.State == bfd.Init || s.State == bfd.Up {
-		g = min(g, s.DetectionTime/16)
+		g = min(g, s.DetectionTime/8)
 	}
 	if s.TransmitInterval > 0 {
 		g = min(g, early*s.TransmitInterval/16)
@@ -25,7 +25,7 @@ func grain(s bfd.Status) time.Duration {
 	return max(g, finest)
 }
 
-const early = 3
+const early = 6
 
 // serve receives and sends.
 func (m *Manager) serve() {

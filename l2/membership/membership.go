@@ -147,7 +147,7 @@ func (m *Membership) Left(name string) bool {
 	return m.left[name]
 }
 
-// SetLocal says something new of this node. The others are told within some 50 ms.
+// SetLocal says something new of this node. The others are told within some 100 ms.
 func (m *Membership) SetLocal(meta Meta) {
 	meta = normal(meta)
 	m.mu.Lock()
