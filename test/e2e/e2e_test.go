@@ -69,8 +69,7 @@ func TestE2E(t *testing.T) {
 	})
 	t.Run("Allocation", testAllocation)
 	t.Run("LinkCut", testLinkCut)
-	t.Run("SpeakerGone", testSpeakerGone)
-	t.Run("SpeakerRestarts", testSpeakerRestarts)
+	t.Run("NothingLost", testNothingLost)
 	t.Run("APIServerPaused", testAPIServerPaused)
 	t.Run("KillLoop", testKillLoop)
 }
