@@ -86,6 +86,17 @@ func Doubled(spans []Span) time.Duration {
 	return longest
 }
 
+// Silent is the longest time between two answers for which nobody answered; times that Hold bridges do not count.
+func Silent(spans []Span) time.Duration {
+	var longest time.Duration
+	for _, st := range stretches(spans) {
+		if len(st.who) == 0 {
+			longest = max(longest, st.to.Sub(st.from))
+		}
+	}
+	return longest
+}
+
 // Owners are those who answered alone, one after another. Who did so for less than Hold is left out: of two who both answer, one
 // always has the last word.
 func Owners(spans []Span) []string {

@@ -32,20 +32,21 @@ func TestAnswers(t *testing.T) {
 		answers []Answer
 		doubled time.Duration // give or take an answer
 		owners  []string
+		silent  time.Duration // likewise
 	}{
-		"nobody":                     {nil, 0, nil},
-		"one":                        {answers(answering{"a", 0, 3000}), 0, []string{"a"}},
-		"one who stood still":        {answers(answering{"a", 0, 1000}, answering{"a", 1150, 3000}, answering{"a", 5000, 6000}), 0, []string{"a"}},
-		"taken over after a silence": {answers(answering{"a", 0, 1000}, answering{"b", 2000, 3000}), 0, []string{"a", "b"}},
-		"handed over without a gap":  {answers(answering{"a", 0, 1000}, answering{"b", 1001, 3000}), 0, []string{"a", "b"}},
-		"handed over with both":      {answers(answering{"a", 0, 1500}, answering{"b", 1000, 3000}), 500 * time.Millisecond, []string{"a", "b"}},
-		"a stray answer":             {answers(answering{"a", 0, 3000}, answering{"b", 1000, 1010}), 0, []string{"a"}},
-		"somebody else for a while":  {answers(answering{"a", 0, 3000}, answering{"b", 1000, 1800}), 800 * time.Millisecond, []string{"a"}},
-		"there and back":             {answers(answering{"a", 0, 1000}, answering{"b", 1000, 2000}, answering{"a", 2000, 3000}), 0, []string{"a", "b", "a"}},
-		"two all the time":           {answers(answering{"a", 0, 3000}, answering{"b", 0, 3000}), 3 * time.Second, nil},
+		"nobody":                     {nil, 0, nil, 0},
+		"one":                        {answers(answering{"a", 0, 3000}), 0, []string{"a"}, 0},
+		"one who stood still":        {answers(answering{"a", 0, 1000}, answering{"a", 1150, 3000}, answering{"a", 5000, 6000}), 0, []string{"a"}, 2 * time.Second},
+		"taken over after a silence": {answers(answering{"a", 0, 1000}, answering{"b", 2000, 3000}), 0, []string{"a", "b"}, time.Second},
+		"handed over without a gap":  {answers(answering{"a", 0, 1000}, answering{"b", 1001, 3000}), 0, []string{"a", "b"}, 0},
+		"handed over with both":      {answers(answering{"a", 0, 1500}, answering{"b", 1000, 3000}), 500 * time.Millisecond, []string{"a", "b"}, 0},
+		"a stray answer":             {answers(answering{"a", 0, 3000}, answering{"b", 1000, 1010}), 0, []string{"a"}, 0},
+		"somebody else for a while":  {answers(answering{"a", 0, 3000}, answering{"b", 1000, 1800}), 800 * time.Millisecond, []string{"a"}, 0},
+		"there and back":             {answers(answering{"a", 0, 1000}, answering{"b", 1000, 2000}, answering{"a", 2000, 3000}), 0, []string{"a", "b", "a"}, 0},
+		"two all the time":           {answers(answering{"a", 0, 3000}, answering{"b", 0, 3000}), 3 * time.Second, nil, 0},
 		"two who stand still together": {answers(answering{"a", 0, 1000}, answering{"b", 0, 1000}, answering{"a", 2000, 3000}, answering{"b", 2000, 3000}),
-			time.Second, nil},
-		"one after another of two beside a third": {answers(answering{"a", 0, 1000}, answering{"b", 900, 2000}, answering{"c", 0, 2000}), 2 * time.Second, nil},
+			time.Second, nil, time.Second},
+		"one after another of two beside a third": {answers(answering{"a", 0, 1000}, answering{"b", 900, 2000}, answering{"c", 0, 2000}), 2 * time.Second, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spans := Spans(tc.answers)
@@ -54,6 +55,9 @@ func TestAnswers(t *testing.T) {
 			}
 			if got := Owners(spans); !slices.Equal(got, tc.owners) {
 				t.Errorf("Owners = %q, want %q; %s", got, tc.owners, Tell(spans, begin))
+			}
+			if got := Silent(spans); got < tc.silent-25*time.Millisecond || got > tc.silent+25*time.Millisecond {
+				t.Errorf("Silent = %v, want %v; %s", got, tc.silent, Tell(spans, begin))
 			}
 		})
 	}
