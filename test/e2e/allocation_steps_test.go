@@ -36,7 +36,7 @@ type step func(*stage)
 // play the steps of a case, look once more if all that they said holds and the pools count right, and clear the stage.
 func play(t *testing.T, steps []step) {
 	s := &stage{
-		scenario: &scenario{T: t, WithT: NewWithT(t), ctx: t.Context(), namespace: shop},
+		scenario: &scenario{TB: t, WithT: NewWithT(t), ctx: t.Context(), namespace: shop},
 		pools:    map[string]*v1beta1.IPAddressPool{}, services: map[string]*corev1.Service{},
 		said: map[string]func(Gomega, *corev1.Service){},
 	}

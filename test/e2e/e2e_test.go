@@ -69,8 +69,9 @@ func TestE2E(t *testing.T) {
 	})
 	t.Run("Allocation", testAllocation)
 	t.Run("LinkCut", testLinkCut)
-	t.Run("SpeakerGone", testSpeakerGone)
-	t.Run("SpeakerRestarts", testSpeakerRestarts)
+	t.Run("GoesHome", testGoesHome)
+	t.Run("NothingLost", testNothingLost)
+	t.Run("Partition", testPartition)
 	t.Run("APIServerPaused", testAPIServerPaused)
 	t.Run("KillLoop", testKillLoop)
 }

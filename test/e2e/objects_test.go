@@ -3,8 +3,11 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,16 +31,19 @@ const patience = 60 * time.Second
 
 // scenario is one test's part of the cluster: a namespace, and a pool of eight IPv4 and eight IPv6 addresses that only this namespace may use.
 type scenario struct {
-	*testing.T
+	testing.TB
 	*WithT
 	ctx       context.Context
 	namespace string
 	pool      *v1beta1.IPAddressPool
 	// v4 and v6 are the first addresses of the pool.
 	v4, v6 netip.Addr
-	// exposed counts the Services of exposeNotAt.
-	exposed int
+	// tried counts the IPv4 addresses that exposeAwayFrom has looked at.
+	tried int
 }
+
+// poolSize is the number of addresses of each family in a scenario's pool.
+const poolSize = 8
 
 // A scenario's number names its namespace; its slot is its part of the address space, which another one may have afterwards.
 var (
@@ -53,18 +59,16 @@ var (
 )
 
 // newScenario makes the namespace and the pool, and removes all of it when the test ends.
-func newScenario(t *testing.T) *scenario {
+func newScenario(t testing.TB) *scenario {
 	t.Helper()
 	slot := <-slots
 	s := &scenario{
-		T: t, WithT: NewWithT(t), ctx: t.Context(), namespace: fmt.Sprintf("e2e-%d", scenarios.Add(1)),
-		v4: netip.AddrFrom4([4]byte{192, 168, 100, byte(128 + 8*slot)}),
-		v6: netip.MustParseAddr(fmt.Sprintf("fd00:100::1:%x", 8*slot)),
+		TB: t, WithT: newWithT(t), ctx: t.Context(), namespace: fmt.Sprintf("e2e-%d", scenarios.Add(1)),
+		v4: netip.AddrFrom4([4]byte{192, 168, 100, byte(128 + poolSize*slot)}),
+		v6: netip.MustParseAddr(fmt.Sprintf("fd00:100::1:%x", poolSize*slot)),
 	}
 	// Cleanups run last first: the slot is free when everything made below is gone.
 	s.Cleanup(func() { slots <- slot })
-	s.SetDefaultEventuallyTimeout(patience)
-	s.SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	s.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})
 	s.pool = &v1beta1.IPAddressPool{
 		ObjectMeta: metav1.ObjectMeta{Name: s.namespace},
@@ -84,6 +88,28 @@ func newScenario(t *testing.T) *scenario {
 	s.create(s.pool)
 	s.create(advertisement(s.pool.Name))
 	return s
+}
+
+func newWithT(t testing.TB) *WithT {
+	g := NewWithT(t)
+	g.SetDefaultEventuallyTimeout(patience)
+	g.SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
+	return g
+}
+
+// in is the same scenario within a subtest.
+func (s *scenario) in(t *testing.T) *scenario {
+	sub := *s
+	sub.TB, sub.WithT, sub.ctx = t, newWithT(t), t.Context()
+	return &sub
+}
+
+// undo makes what ends a fault: it does so when it is called, or else when the test ends.
+func (s *scenario) undo(end func()) func() {
+	var once sync.Once // not sync.OnceFunc, which takes a failed assertion in end for a panic
+	f := func() { once.Do(end) }
+	s.Cleanup(f)
+	return f
 }
 
 // advertisement of one pool on layer 2, named after it.
@@ -285,19 +311,25 @@ func announcers(svc *corev1.Service) []string {
 
 // reportedOwners are the nodes whose Speaker object says that they answer for the address.
 func reportedOwners(ctx context.Context, addr netip.Addr) ([]string, error) {
+	since, err := ownedSince(ctx, addr)
+	return slices.Sorted(maps.Keys(since)), err
+}
+
+// ownedSince is, for each node whose Speaker object says that it answers for the address, since when.
+func ownedSince(ctx context.Context, addr netip.Addr) (map[string]time.Time, error) {
 	var speakers v1beta1.SpeakerList
 	if err := cluster.List(ctx, &speakers); err != nil {
 		return nil, fmt.Errorf("list speakers: %w", err)
 	}
-	var nodes []string
+	since := map[string]time.Time{}
 	for i := range speakers.Items {
 		for _, a := range speakers.Items[i].Status.Layer2 {
 			if a.IP == addr.String() {
-				nodes = append(nodes, speakers.Items[i].Name)
+				since[speakers.Items[i].Name] = a.Since.Time
 			}
 		}
 	}
-	return nodes, nil
+	return since, nil
 }
 
 // owner waits until exactly one node reports to answer for the address.

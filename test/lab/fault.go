@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,4 +78,37 @@ func faultNames() string {
 		names = append(names, string(f))
 	}
 	return strings.Join(names, ", ")
+}
+
+// dropTable is the table of nftables that DropPorts fills.
+const dropTable = "inet fairlead-lab-fault"
+
+// DropPorts makes the host drop what other hosts send it to or from TCP and UDP ports, by IPv4 and IPv6, until AcceptPorts. What it
+// sends goes out all the same, and nobody is told that anything is dropped.
+func (h *Host) DropPorts(ctx context.Context, from []*Host, ports ...uint16) error {
+	var macs, numbers []string
+	for _, f := range from {
+		macs = append(macs, f.MAC.String())
+	}
+	for _, p := range ports {
+		numbers = append(numbers, fmt.Sprint(p))
+	}
+	rules := fmt.Sprintf("add table %[1]s; add chain %[1]s in { type filter hook input priority -400; }", dropTable)
+	for _, end := range []string{"dport", "sport"} {
+		rules += fmt.Sprintf("; add rule %s in ether saddr { %s } meta l4proto { tcp, udp } th %s { %s } drop",
+			dropTable, strings.Join(macs, ", "), end, strings.Join(numbers, ", "))
+	}
+	if _, err := h.Exec(ctx, "nft", rules); err != nil {
+		return fmt.Errorf("drop ports %s on %s: %w", strings.Join(numbers, ", "), h.Name, err)
+	}
+	return nil
+}
+
+// AcceptPorts ends DropPorts, however often that was called.
+func (h *Host) AcceptPorts(ctx context.Context) error {
+	// To add what is there is no error; to delete what is not is one.
+	if _, err := h.Exec(ctx, "nft", fmt.Sprintf("add table %[1]s; delete table %[1]s", dropTable)); err != nil {
+		return fmt.Errorf("accept all ports on %s: %w", h.Name, err)
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -136,6 +137,7 @@ func TestLab(t *testing.T) {
 	})
 	t.Run("exec", func(t *testing.T) { testExec(t, tr.in(t), node) })
 	t.Run("link fault", func(t *testing.T) { testLinkFault(t, tr.in(t), client, node) })
+	t.Run("port fault", func(t *testing.T) { testPortFault(t, tr.in(t), client, node) })
 	t.Run("API server fault", func(t *testing.T) { testAPIServerFault(t, tr.in(t), l) })
 	t.Run("speaker fault", func(t *testing.T) { testSpeakerFault(t, tr.in(t), node) })
 	t.Run("pod killed", func(t *testing.T) {
@@ -235,6 +237,41 @@ func testLinkFault(t *testing.T, tr *trial, client, node *Host) {
 		return nil
 	})
 	tr.reachable(client, node)
+}
+
+func testPortFault(t *testing.T, tr *trial, client, node *Host) {
+	connect := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		conn, err := client.Dial(ctx, "tcp", netip.AddrPortFrom(node.IPv4, 10250).String())
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	}
+	for _, tc := range []struct{ on, from *Host }{{node, client}, {client, node}} {
+		for range 2 { // the second time changes nothing
+			if err := tc.on.DropPorts(t.Context(), []*Host{tc.from}, 10250, 10251); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var timeout net.Error
+		if err := connect(); !errors.As(err, &timeout) || !timeout.Timeout() {
+			t.Errorf("connect to a port whose packets %s drops: %v, want no answer", tc.on.Name, err)
+		}
+		if err := tc.on.AcceptPorts(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := tc.on.DropPorts(t.Context(), []*Host{tc.on}, 10250); err != nil { // nobody else
+			t.Fatal(err)
+		}
+		tr.eventually("the port to answer again", connect)
+		for range 2 {
+			if err := tc.on.AcceptPorts(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 func testAPIServerFault(t *testing.T, tr *trial, l *Lab) {

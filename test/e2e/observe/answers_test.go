@@ -1,0 +1,71 @@
+package observe
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+var begin = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func at(ms int) time.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
+
+// answering is who answers every 20 ms, beginning at some time after from, until to; all in milliseconds.
+type answering struct {
+	who      string
+	from, to int
+}
+
+func answers(list ...answering) []Answer {
+	var out []Answer
+	for i, a := range list {
+		for ms := a.from + i; ms <= a.to; ms += 20 {
+			out = append(out, Answer{At: at(ms), Who: a.who})
+		}
+	}
+	slices.SortFunc(out, func(a, b Answer) int { return a.At.Compare(b.At) })
+	return out
+}
+
+func TestAnswers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answers []Answer
+		doubled time.Duration // give or take an answer
+		owners  []string
+		silent  time.Duration // likewise
+	}{
+		"nobody":                     {nil, 0, nil, 0},
+		"one":                        {answers(answering{"a", 0, 3000}), 0, []string{"a"}, 0},
+		"one who stood still":        {answers(answering{"a", 0, 1000}, answering{"a", 1150, 3000}, answering{"a", 5000, 6000}), 0, []string{"a"}, 2 * time.Second},
+		"taken over after a silence": {answers(answering{"a", 0, 1000}, answering{"b", 2000, 3000}), 0, []string{"a", "b"}, time.Second},
+		"handed over without a gap":  {answers(answering{"a", 0, 1000}, answering{"b", 1001, 3000}), 0, []string{"a", "b"}, 0},
+		"handed over with both":      {answers(answering{"a", 0, 1500}, answering{"b", 1000, 3000}), 500 * time.Millisecond, []string{"a", "b"}, 0},
+		"a stray answer":             {answers(answering{"a", 0, 3000}, answering{"b", 1000, 1010}), 0, []string{"a"}, 0},
+		"somebody else for a while":  {answers(answering{"a", 0, 3000}, answering{"b", 1000, 1800}), 800 * time.Millisecond, []string{"a"}, 0},
+		"there and back":             {answers(answering{"a", 0, 1000}, answering{"b", 1000, 2000}, answering{"a", 2000, 3000}), 0, []string{"a", "b", "a"}, 0},
+		"two all the time":           {answers(answering{"a", 0, 3000}, answering{"b", 0, 3000}), 3 * time.Second, nil, 0},
+		"two who stand still together": {answers(answering{"a", 0, 1000}, answering{"b", 0, 1000}, answering{"a", 2000, 3000}, answering{"b", 2000, 3000}),
+			time.Second, nil, time.Second},
+		"one after another of two beside a third": {answers(answering{"a", 0, 1000}, answering{"b", 900, 2000}, answering{"c", 0, 2000}), 2 * time.Second, nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spans := Spans(tc.answers)
+			if got := Doubled(spans); got < tc.doubled-25*time.Millisecond || got > tc.doubled+25*time.Millisecond {
+				t.Errorf("Doubled = %v, want %v; %s", got, tc.doubled, Tell(spans, begin))
+			}
+			if got := Owners(spans); !slices.Equal(got, tc.owners) {
+				t.Errorf("Owners = %q, want %q; %s", got, tc.owners, Tell(spans, begin))
+			}
+			if got := Silent(spans); got < tc.silent-25*time.Millisecond || got > tc.silent+25*time.Millisecond {
+				t.Errorf("Silent = %v, want %v; %s", got, tc.silent, Tell(spans, begin))
+			}
+		})
+	}
+}
+
+func TestTell(t *testing.T) {
+	got := Tell(Spans(answers(answering{"a", 0, 1000}, answering{"b", 500, 2000})), begin)
+	if want := "a 0.00-1.00 s, b 0.50-1.98 s"; got != want {
+		t.Errorf("Tell = %q, want %q", got, want)
+	}
+}

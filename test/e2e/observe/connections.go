@@ -1,0 +1,129 @@
+package observe
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attempt is one connection that a client opened, for one short request.
+type Attempt struct {
+	Start, End time.Time
+	Err        error
+}
+
+// Failure is how a connection fails.
+type Failure string
+
+// The failures.
+const (
+	Refused     Failure = "refused"     // the packets reached a node that does not know the address
+	Reset       Failure = "reset"       // and in the midst of it, one that does not know the connection
+	TimedOut    Failure = "timed out"   // they reached nobody, or nobody answered
+	Unreachable Failure = "unreachable" // nobody said where the address is
+	Other       Failure = "other"
+)
+
+// FailureOf is how an error came about.
+func FailureOf(err error) Failure {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, unix.ECONNREFUSED):
+		return Refused
+	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
+		return Reset
+	case errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETUNREACH):
+		return Unreachable
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return TimedOut
+	}
+	return Other
+}
+
+// Connections is what came of many attempts.
+type Connections struct {
+	Attempts int
+	// Failed counts the failures of each kind; First is what the earliest said.
+	Failed map[Failure]int
+	First  string
+	// Moves is how often the client began to send to another node. Caught are the connections under way at a move that were
+	// reset: the kube-proxy of that node does not know them. They are not among Failed.
+	Moves, Caught int
+	// Slowest of the connections that succeeded. Resent are those among them that took a second or longer, after which the kernel
+	// sends the first packet of a connection again.
+	Slowest time.Duration
+	Resent  int
+	// LongestGap is the longest time between the starts of two connections that succeeded with only failures between them; 0: none
+	// failed. What failed before the first success does not count.
+	LongestGap time.Duration
+}
+
+// resendAfter is Linux's initial retransmission time-out.
+const resendAfter = time.Second
+
+// Count sums attempts up. Moves are the instants at which the client learned that an address is at another node.
+func Count(attempts []Attempt, moves []time.Time) Connections {
+	attempts = slices.SortedFunc(slices.Values(attempts), func(a, b Attempt) int { return a.Start.Compare(b.Start) })
+	c := Connections{Attempts: len(attempts), Moves: len(moves), Failed: map[Failure]int{}}
+	var lastGood time.Time
+	failing := false
+	for _, a := range attempts {
+		if a.Err != nil {
+			f := FailureOf(a.Err)
+			if f == Reset && slices.ContainsFunc(moves, a.during) {
+				c.Caught++
+				continue
+			}
+			if c.Failed[f]++; c.First == "" {
+				c.First = a.Err.Error()
+			}
+			failing = true
+			continue
+		}
+		if failing && !lastGood.IsZero() {
+			c.LongestGap = max(c.LongestGap, a.Start.Sub(lastGood))
+		}
+		lastGood, failing = a.Start, false
+		took := a.End.Sub(a.Start)
+		c.Slowest = max(c.Slowest, took)
+		if took >= resendAfter {
+			c.Resent++
+		}
+	}
+	if failing && !lastGood.IsZero() {
+		c.LongestGap = max(c.LongestGap, attempts[len(attempts)-1].End.Sub(lastGood))
+	}
+	return c
+}
+
+// during reports whether the attempt was under way at an instant, which was noted a little late.
+func (a Attempt) during(t time.Time) bool {
+	const late = 50 * time.Millisecond
+	return a.Start.Before(t) && a.End.After(t.Add(-late))
+}
+
+// Failures is the sum of Failed.
+func (c Connections) Failures() int {
+	n := 0
+	for _, k := range c.Failed {
+		n += k
+	}
+	return n
+}
+
+// String tells what matters, in one line.
+func (c Connections) String() string {
+	text := fmt.Sprintf("%d of %d connections failed", c.Failures(), c.Attempts)
+	for _, f := range slices.Sorted(maps.Keys(c.Failed)) {
+		text += fmt.Sprintf(", %d %s", c.Failed[f], f)
+	}
+	if c.First != "" {
+		text += fmt.Sprintf(" (the first: %s), longest gap %v", c.First, c.LongestGap.Round(time.Millisecond))
+	}
+	return fmt.Sprintf("%s; %d were caught by %d moves; the slowest took %v, %d were sent again", text, c.Caught, c.Moves, c.Slowest.Round(time.Millisecond), c.Resent)
+}

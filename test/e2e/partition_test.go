@@ -1,0 +1,104 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"fairlead.io/fairlead/test/e2e/observe"
+	"fairlead.io/fairlead/test/lab"
+)
+
+// The ports that speakers talk to each other on, as config/ installs them.
+const (
+	gossipPort = 9792
+	bfdPort    = 9793
+)
+
+// testPartition: speakers that cannot hear each other, on a LAN that works, must not fight: two nodes answer for one address for a
+// moment at most, nobody does for a moment at most, its owner changes once at most, and when they hear each other again it is at home.
+func testPartition(t *testing.T) {
+	s := newScenario(t)
+	s.web("web", 3, "")
+	first, owner := s.exposeAwayFrom("", "web")
+	second, _ := s.exposeAwayFrom(owner, "web")
+	addrs := []netip.Addr{addresses(first)[0], addresses(second)[0]}
+
+	for _, tc := range []struct {
+		name  string
+		ports []uint16
+		// deaf reports whether one node does not hear another.
+		deaf func(node, other string) bool
+	}{
+		{"gossip between all nodes", []uint16{gossipPort}, func(string, string) bool { return true }},
+		{"gossip to the owner", []uint16{gossipPort}, func(node, _ string) bool { return node == owner }},
+		{"gossip from the owner", []uint16{gossipPort}, func(_, other string) bool { return other == owner }},
+		{"gossip and BFD between all nodes", []uint16{gossipPort, bfdPort}, func(string, string) bool { return true }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := s.in(t)
+			for _, addr := range addrs {
+				s.atHome(addr)
+			}
+			a := s.ask(addrs...)
+			start := time.Now()
+			heal := s.deafen(tc.ports, tc.deaf)
+			const whilePartitioned = 15 * time.Second
+			s.Consistently(func(g Gomega) {
+				for _, addr := range addrs {
+					a.quiet(g, addr, start, 1)
+				}
+			}).WithTimeout(whilePartitioned).WithPolling(100 * time.Millisecond).Should(Succeed())
+			heal()
+			for _, addr := range addrs {
+				s.atHome(addr)
+			}
+			a.stop()
+			for _, addr := range addrs {
+				a.quiet(s, addr, start, 2) // there and home again
+				t.Logf("%s, at home on %s: answers: %s; announced by %v", addr, home(addr), observe.Tell(a.spans(addr), start), a.announcers(addr))
+			}
+		})
+	}
+}
+
+// quiet checks that nobody fought over an address so far, that somebody always answered, and that its owner changed no more than so many
+// times.
+func (a *asker) quiet(g Gomega, addr netip.Addr, start time.Time, changes int) {
+	spans := a.spans(addr)
+	story := fmt.Sprintf("%s, at home on %s, was answered for by %s, and announced by %v", addr, home(addr), observe.Tell(spans, start), a.announcers(addr))
+	g.Expect(observe.Doubled(spans)).To(BeNumerically("<=", aMoment), "for how long two nodes answered: %s", story)
+	g.Expect(len(observe.Owners(spans))-1).To(BeNumerically("<=", changes), "changes of the owner: %s", story)
+	g.Expect(observe.Silent(spans)).To(BeNumerically("<=", aMoment), "for how long nobody answered: %s", story)
+	// Each of the others may take the owner for dead once, and be told better.
+	g.Expect(len(a.announcers(addr))).To(BeNumerically("<=", 2*len(theLab.Nodes())), "how often another one announced: %s", story)
+}
+
+// deafen makes nodes drop what those that they are deaf to send to the ports, or from them.
+func (s *scenario) deafen(ports []uint16, deaf func(node, other string) bool) (heal func()) {
+	s.Helper()
+	nodes := theLab.Nodes()
+	heal = s.undo(func() {
+		s.Helper()
+		for _, node := range nodes {
+			// Not the test's context, which has ended when what it left is cleaned up.
+			s.Expect(node.AcceptPorts(context.Background())).To(Succeed())
+		}
+	})
+	for _, node := range nodes {
+		var from []*lab.Host
+		for _, other := range nodes {
+			if other.Name != node.Name && deaf(node.Name, other.Name) {
+				from = append(from, other)
+			}
+		}
+		if len(from) > 0 {
+			s.Expect(node.DropPorts(s.ctx, from, ports...)).To(Succeed())
+		}
+	}
+	return heal
+}
