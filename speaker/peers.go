@@ -51,6 +51,8 @@ type peers struct {
 	mu       sync.Mutex // guards what follows
 	tracker  *liveness.Tracker
 	last     map[string]membership.Member // as it last said of itself, this node too
+	members  map[string]bool              // of the gossip
+	settling bool                         // what the others know of this node
 	hardware map[netif.MAC]string
 	known    map[string]netip.AddrPort // where those gossip that have a Speaker object
 	pairs    map[string]bool           // whom the elections want a session with
@@ -71,7 +73,7 @@ const linger = time.Minute
 func newPeers(self string, cfg Sessions, profile membership.Profile, moved func(), log logr.Logger) *peers {
 	return &peers{
 		self: self, cfg: cfg, log: log, moved: moved, changes: make(chan struct{}, 1), kick: make(chan struct{}, 1),
-		tracker: liveness.New(profile.DetectionBound()), last: map[string]membership.Member{}, hardware: map[netif.MAC]string{},
+		tracker: liveness.New(profile.DetectionBound()), last: map[string]membership.Member{}, members: map[string]bool{}, settling: true, hardware: map[netif.MAC]string{},
 		sessions: map[string]session{},
 	}
 }
@@ -118,14 +120,19 @@ func (p *peers) look() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	names := make([]string, 0, len(list))
+	clear(p.members)
 	for _, m := range list {
 		p.last[m.Name] = m
+		p.members[m.Name] = true
 		names = append(names, m.Name)
+	}
+	if known, members, _ := p.othersLocked(); mostOf(known, members) {
+		p.settling = p.last[p.self].Meta.Settling
 	}
 	p.tracker.Gossip(names, p.gossip.Left)
 	keep := func(name string) bool { _, ok := p.known[name]; return ok }
 	p.tracker.Forget(keep)
-	maps.DeleteFunc(p.last, func(name string, _ membership.Member) bool { return !slices.Contains(names, name) && !keep(name) })
+	maps.DeleteFunc(p.last, func(name string, _ membership.Member) bool { return !p.members[name] && !keep(name) })
 	clear(p.hardware)
 	for name, m := range p.last {
 		for _, mac := range m.Meta.Hardware {
@@ -142,9 +149,14 @@ func (p *peers) Members() []membership.Member {
 	now := time.Now()
 	var live []membership.Member
 	for name, m := range p.last {
-		if name == p.self || p.tracker.Verdict(now, name) == liveness.Alive {
-			live = append(live, m)
+		switch {
+		case name == p.self:
+			// All must elect by the same: what this node says of itself while it is cut off reaches nobody.
+			m.Meta.Settling = p.settling
+		case p.tracker.Verdict(now, name) != liveness.Alive:
+			continue
 		}
+		live = append(live, m)
 	}
 	slices.SortFunc(live, func(a, b membership.Member) int { return strings.Compare(a.Name, b.Name) })
 	return live
@@ -214,26 +226,32 @@ func (p *peers) setKeys(keys [][]byte) error {
 	return nil
 }
 
-// others says how many other speakers there are, how many of them live, and whether a live one is settled.
-func (p *peers) others() (known, alive int, settled bool) {
+// others says how many other speakers there are, how many of them are members of the gossip, and whether one of these is settled.
+func (p *peers) others() (known, members int, settled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
+	return p.othersLocked()
+}
+
+func (p *peers) othersLocked() (known, members int, settled bool) {
 	for name := range p.known {
 		if name != p.self {
 			known++
 		}
 	}
-	for name, m := range p.last {
-		if name == p.self || p.tracker.Verdict(now, name) != liveness.Alive {
+	for name := range p.members {
+		if name == p.self {
 			continue
 		}
-		if alive++; !m.Meta.Settling {
+		if members++; !p.last[name].Meta.Settling {
 			settled = true
 		}
 	}
-	return max(known, alive), alive, settled
+	return max(known, members), members, settled
 }
+
+// mostOf reports whether a node that is together with so many others of those that are known is not the one that is cut off.
+func mostOf(known, members int) bool { return 2*(members+1) >= known+1 }
 
 // event tells the tracker what became of a session.
 func (p *peers) event(e manager.Event) {
@@ -274,13 +292,9 @@ func (p *peers) sync(events *manager.Events) {
 	now := time.Now()
 	want := map[string]session{}
 	if p.auth != nil {
-		members := map[string]bool{}
-		for _, m := range p.gossip.Members() {
-			members[m.Name] = true
-		}
 		add := func(name string) {
 			at := p.known[name]
-			if m, ok := p.last[name]; ok && members[name] {
+			if m, ok := p.last[name]; ok && p.members[name] {
 				at = m.Addr
 			}
 			if name == p.self || !at.IsValid() || p.gossip.Left(name) {
@@ -296,7 +310,7 @@ func (p *peers) sync(events *manager.Events) {
 			add(name)
 		}
 		for name := range p.known {
-			if !members[name] || p.tracker.Verdict(now, name) == liveness.Lost {
+			if !p.members[name] || p.tracker.Verdict(now, name) == liveness.Lost {
 				add(name)
 			}
 		}

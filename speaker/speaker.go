@@ -312,10 +312,10 @@ func (s *Speaker) setLocal(change func(*membership.Meta)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.local)
-	known, alive, settled := s.peers.others()
+	known, members, settled := s.peers.others()
 	var next time.Time
 	s.local.Settling, s.local.SettlingInterfaces, next = s.settling.observe(time.Now(), wellness{
-		Well:       s.joined && s.health.Ready && 2*(alive+1) >= known+1,
+		Well:       s.joined && s.health.Ready && mostOf(known, members),
 		Interfaces: s.interfaces, OthersSettled: settled,
 	})
 	if !next.IsZero() {

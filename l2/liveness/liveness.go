@@ -46,8 +46,8 @@ const (
 const (
 	// heardFor is how long a speaker that was heard on the network counts as alive against the gossip. Meanwhile a session with it comes up, if it can.
 	heardFor = 5 * time.Second
-	// After a false alarm sessions with the speaker are not trusted for leastDistrust, after each further one for twice as long,
-	// up to mostDistrust, which is also how long none must come until the next is the first again.
+	// After the second false alarm sessions with the speaker are not trusted for leastDistrust, after each further one for twice as
+	// long, up to mostDistrust, which is also how long none must come until the next is the first again.
 	leastDistrust = 10 * time.Second
 	mostDistrust  = 5 * time.Minute
 )
@@ -63,7 +63,8 @@ type peer struct {
 	up           bool
 	expired      time.Time // when the session failed; zero: it has not, or that was disproved
 	heard        time.Time
-	alarm        time.Time     // the last false one
+	alarms       int           // false ones
+	alarm        time.Time     // the last of them
 	distrust     time.Duration // from then on
 }
 
@@ -89,14 +90,18 @@ func (t *Tracker) Gossip(members []string, left func(name string) bool) {
 		}
 	}
 	for name, p := range t.peers {
+		was := p.member
 		if p.member = slices.Contains(members, name); p.member {
 			continue
+		}
+		if was {
+			p.heard = time.Time{} // what was heard before does not contradict it
 		}
 		if left(name) {
 			p.left, p.up = true, false
 		}
 		if !p.expired.IsZero() {
-			p.distrust = 0 // the alarm was right
+			p.alarms, p.distrust = 0, 0 // the alarm was right
 		}
 	}
 }
@@ -136,9 +141,12 @@ func (p *peer) disprove(now time.Time) {
 		return // gossip had lost it too
 	}
 	if now.Sub(p.alarm) > mostDistrust {
-		p.distrust = 0
+		p.alarms, p.distrust = 0, 0
 	}
-	p.alarm, p.distrust = now, min(max(2*p.distrust, leastDistrust), mostDistrust)
+	p.alarm = now
+	if p.alarms++; p.alarms > 1 {
+		p.distrust = min(max(2*p.distrust, leastDistrust), mostDistrust)
+	}
 }
 
 // Verdict says if a speaker is alive.
