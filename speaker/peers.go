@@ -52,7 +52,6 @@ type peers struct {
 	tracker  *liveness.Tracker
 	last     map[string]membership.Member // as it last said of itself, this node too
 	members  map[string]bool              // of the gossip
-	settling bool                         // what the others know of this node
 	hardware map[netif.MAC]string
 	known    map[string]netip.AddrPort // where those gossip that have a Speaker object
 	pairs    map[string]bool           // whom the elections want a session with
@@ -73,7 +72,7 @@ const linger = time.Minute
 func newPeers(self string, cfg Sessions, profile membership.Profile, moved func(), log logr.Logger) *peers {
 	return &peers{
 		self: self, cfg: cfg, log: log, moved: moved, changes: make(chan struct{}, 1), kick: make(chan struct{}, 1),
-		tracker: liveness.New(profile.DetectionBound()), last: map[string]membership.Member{}, members: map[string]bool{}, settling: true, hardware: map[netif.MAC]string{},
+		tracker: liveness.New(profile.DetectionBound()), last: map[string]membership.Member{}, members: map[string]bool{}, hardware: map[netif.MAC]string{},
 		sessions: map[string]session{},
 	}
 }
@@ -126,9 +125,6 @@ func (p *peers) look() {
 		p.members[m.Name] = true
 		names = append(names, m.Name)
 	}
-	if known, members, _ := p.othersLocked(); mostOf(known, members) {
-		p.settling = p.last[p.self].Meta.Settling
-	}
 	p.tracker.Gossip(names, p.gossip.Left)
 	keep := func(name string) bool { _, ok := p.known[name]; return ok }
 	p.tracker.Forget(keep)
@@ -149,14 +145,9 @@ func (p *peers) Members() []membership.Member {
 	now := time.Now()
 	var live []membership.Member
 	for name, m := range p.last {
-		switch {
-		case name == p.self:
-			// All must elect by the same: what this node says of itself while it is cut off reaches nobody.
-			m.Meta.Settling = p.settling
-		case p.tracker.Verdict(now, name) != liveness.Alive:
-			continue
+		if name == p.self || p.tracker.Verdict(now, name) == liveness.Alive {
+			live = append(live, m)
 		}
-		live = append(live, m)
 	}
 	slices.SortFunc(live, func(a, b membership.Member) int { return strings.Compare(a.Name, b.Name) })
 	return live
@@ -226,32 +217,39 @@ func (p *peers) setKeys(keys [][]byte) error {
 	return nil
 }
 
-// others says how many other speakers there are, how many of them are members of the gossip, and whether one of these is settled.
-func (p *peers) others() (known, members int, settled bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.othersLocked()
+// others is what counts of the other speakers: how many there are, how many of them live for all that is known,
+// how many are members of the gossip, and of these whether one is settled, and whether one is not cut off.
+type others struct {
+	known, alive, members int
+	settled, together     bool
 }
 
-func (p *peers) othersLocked() (known, members int, settled bool) {
+func (p *peers) others() others {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	var o others
 	for name := range p.known {
 		if name != p.self {
-			known++
+			o.known++
 		}
 	}
-	for name := range p.members {
+	for name, m := range p.last {
 		if name == p.self {
 			continue
 		}
-		if members++; !p.last[name].Meta.Settling {
-			settled = true
+		if p.members[name] || p.tracker.Verdict(now, name) == liveness.Alive {
+			o.alive++ // a member whose session has failed may only seem dead: nobody is cut off for that
+		}
+		if p.members[name] {
+			o.members++
+			o.settled = o.settled || !m.Meta.Settling
+			o.together = o.together || !m.Meta.CutOff
 		}
 	}
-	return max(known, members), members, settled
+	o.known = max(o.known, o.alive)
+	return o
 }
-
-// mostOf reports whether a node that is together with so many others of those that are known is not the one that is cut off.
-func mostOf(known, members int) bool { return 2*(members+1) >= known+1 }
 
 // event tells the tracker what became of a session.
 func (p *peers) event(e manager.Event) {

@@ -14,6 +14,8 @@ type settling struct {
 	delay time.Duration // 0: nothing ever settles
 
 	well       bool
+	cut        time.Time // when the node last was cut off; zero: never, or that is no longer told
+	returning  bool      // it was cut off, and has not heard from the others yet
 	settled    bool
 	until      time.Time // when it is settled, if it stays well
 	interfaces map[string]*settlingInterface
@@ -27,13 +29,18 @@ type settlingInterface struct {
 
 // wellness is what settling is told.
 type wellness struct {
-	// Well: the node has joined the others, can reach most of them, and its data plane is ready.
+	// Well: the node has joined the others, and its data plane is ready.
 	Well bool
+	// CutOff: it sees fewer than half of the others alive. What it says of itself then may reach nobody, so nothing changes until it is not.
+	CutOff bool
 	// Interfaces that are usable.
 	Interfaces []netif.Interface
-	// OthersSettled: some other live node is settled.
-	OthersSettled bool
+	// Others: the gossip has other members. OthersSettled: one of them is settled. OthersTogether: one was not cut off.
+	Others, OthersSettled, OthersTogether bool
 }
+
+// Nodes that were cut off from each other tell of it for cutOffTold, so that none of them takes another for one that was not.
+const cutOffTold = 3 * time.Second
 
 // observe says whether the node is settling, which of its interfaces are, and when that changes if nothing else does; zero: it does not.
 func (s *settling) observe(now time.Time, w wellness) (node bool, interfaces []string, next time.Time) {
@@ -45,6 +52,15 @@ func (s *settling) observe(now time.Time, w wellness) (node bool, interfaces []s
 		s.well, s.settled = false, false
 	case !s.well:
 		s.well, s.until = true, now.Add(s.delay)
+	}
+	switch {
+	case w.CutOff:
+		s.cut, s.returning = now, true
+	case s.returning && w.Others:
+		s.returning = false
+		if w.OthersTogether { // they have gone on without it
+			s.settled, s.until = false, now.Add(s.delay)
+		}
 	}
 	if s.well && !s.settled && (!w.OthersSettled || !now.Before(s.until)) {
 		s.settled = true
@@ -83,6 +99,19 @@ func (s *settling) observe(now time.Time, w wellness) (node bool, interfaces []s
 		next = earlier(next, s.until)
 	}
 	return !s.settled, interfaces, next
+}
+
+// cutOff reports whether the node is to say that it is, or was, cut off, and until when if it is not any more.
+func (s *settling) cutOff(now time.Time, w wellness) (told bool, until time.Time) {
+	switch end := s.cut.Add(cutOffTold); {
+	case w.CutOff:
+		return true, time.Time{}
+	case s.cut.IsZero() || !now.Before(end):
+		s.cut = time.Time{}
+		return false, time.Time{}
+	default:
+		return true, end
+	}
 }
 
 // since when the node has been well, while it is settling; zero: it is not well, or settled.

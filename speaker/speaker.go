@@ -312,12 +312,17 @@ func (s *Speaker) setLocal(change func(*membership.Meta)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.local)
-	known, members, settled := s.peers.others()
-	var next time.Time
-	s.local.Settling, s.local.SettlingInterfaces, next = s.settling.observe(time.Now(), wellness{
-		Well:       s.joined && s.health.Ready && mostOf(known, members),
-		Interfaces: s.interfaces, OthersSettled: settled,
-	})
+	others := s.peers.others()
+	now := time.Now()
+	w := wellness{
+		Well: s.joined && s.health.Ready, CutOff: s.joined && 2*(others.alive+1) < others.known+1, Interfaces: s.interfaces,
+		Others: others.members > 0, OthersSettled: others.settled, OthersTogether: others.together,
+	}
+	var next, until time.Time
+	s.local.Settling, s.local.SettlingInterfaces, next = s.settling.observe(now, w)
+	if s.local.CutOff, until = s.settling.cutOff(now, w); !until.IsZero() {
+		next = earlier(next, until)
+	}
 	if !next.IsZero() {
 		s.settle.Reset(time.Until(next))
 	}

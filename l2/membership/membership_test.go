@@ -22,7 +22,7 @@ func TestMetaRoundTrip(t *testing.T) {
 		{},
 		{DataplaneReady: true, Interfaces: []string{"eth0"}},
 		{Draining: true, Stopping: true, DataplaneReady: true, Interfaces: []string{"bond0.100", "eth0", "wlan0"}},
-		{DataplaneReady: true, Settling: true, Interfaces: []string{"eth0", "eth1"}, SettlingInterfaces: []string{"eth1"},
+		{DataplaneReady: true, Settling: true, CutOff: true, Interfaces: []string{"eth0", "eth1"}, SettlingInterfaces: []string{"eth1"},
 			Hardware: []netif.MAC{{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}}},
 	} {
 		if got := DecodeMeta(m.Encode(512)); !got.Equal(m) {

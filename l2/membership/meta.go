@@ -20,6 +20,8 @@ type Meta struct {
 	DataplaneReady bool
 	// Settling: the node has come, or come back, and others should go first until it has been well for a while.
 	Settling bool
+	// CutOff: the node sees, or saw a short while ago, fewer than half of the others alive. It counts for no election.
+	CutOff bool
 	// Interfaces are the names of the usable interfaces. Names that do not fit (some 30 always do) are left out, and count for
 	// no election, here as little as elsewhere: all speakers decide by what was sent.
 	Interfaces []string
@@ -41,6 +43,7 @@ const (
 	flagStopping       = 1 << 1
 	flagDataplaneReady = 1 << 2
 	flagSettling       = 1 << 3
+	flagCutOff         = 1 << 4
 )
 
 // Encode gives the wire form in at most limit bytes, the interfaces in order of their names.
@@ -49,7 +52,7 @@ func (m Meta) Encode(limit int) []byte {
 	for _, f := range []struct {
 		set bool
 		bit byte
-	}{{m.Draining, flagDraining}, {m.Stopping, flagStopping}, {m.DataplaneReady, flagDataplaneReady}, {m.Settling, flagSettling}} {
+	}{{m.Draining, flagDraining}, {m.Stopping, flagStopping}, {m.DataplaneReady, flagDataplaneReady}, {m.Settling, flagSettling}, {m.CutOff, flagCutOff}} {
 		if f.set {
 			flags |= f.bit
 		}
@@ -99,6 +102,7 @@ func DecodeMeta(b []byte) Meta {
 			m.Stopping = value[0]&flagStopping != 0
 			m.DataplaneReady = value[0]&flagDataplaneReady != 0
 			m.Settling = value[0]&flagSettling != 0
+			m.CutOff = value[0]&flagCutOff != 0
 		case kind == fieldInterface && size >= 1:
 			m.Interfaces = append(m.Interfaces, string(value))
 		case kind == fieldSettling && size >= 1:
@@ -116,6 +120,6 @@ func DecodeMeta(b []byte) Meta {
 
 // Equal reports whether two metas say the same.
 func (m Meta) Equal(o Meta) bool {
-	return m.Draining == o.Draining && m.Stopping == o.Stopping && m.DataplaneReady == o.DataplaneReady && m.Settling == o.Settling &&
+	return m.Draining == o.Draining && m.Stopping == o.Stopping && m.DataplaneReady == o.DataplaneReady && m.Settling == o.Settling && m.CutOff == o.CutOff &&
 		slices.Equal(m.Interfaces, o.Interfaces) && slices.Equal(m.SettlingInterfaces, o.SettlingInterfaces) && slices.Equal(m.Hardware, o.Hardware)
 }
