@@ -52,7 +52,8 @@ type Connections struct {
 	Failed map[Failure]int
 	First  string
 	// Moves is how often the client began to send to another node. Caught are the connections under way at a move that were
-	// reset: the kube-proxy of that node does not know them. They are not among Failed.
+	// reset, because the kube-proxy of that node does not know them, or had just begun and came to nothing, because their first packets
+	// went to one node and the next to the other. They are not among Failed.
 	Moves, Caught int
 	// Slowest of the connections that succeeded. Resent are those among them that took a second or longer, after which the kernel
 	// sends the first packet of a connection again.
@@ -75,7 +76,7 @@ func Count(attempts []Attempt, moves []time.Time) Connections {
 	for _, a := range attempts {
 		if a.Err != nil {
 			f := FailureOf(a.Err)
-			if f == Reset && slices.ContainsFunc(moves, a.during) {
+			if f == Reset && slices.ContainsFunc(moves, a.during) || f == TimedOut && slices.ContainsFunc(moves, a.begun) {
 				c.Caught++
 				continue
 			}
@@ -101,11 +102,14 @@ func Count(attempts []Attempt, moves []time.Time) Connections {
 	return c
 }
 
-// during reports whether the attempt was under way at an instant, which was noted a little late.
-func (a Attempt) during(t time.Time) bool {
-	const late = 50 * time.Millisecond
-	return a.Start.Before(t) && a.End.After(t.Add(-late))
-}
+// late is how much later than it was an instant may be noted; connections take less.
+const late = 50 * time.Millisecond
+
+// during reports whether the attempt was under way at an instant.
+func (a Attempt) during(t time.Time) bool { return a.Start.Before(t) && a.End.After(t.Add(-late)) }
+
+// begun reports whether the attempt began so shortly before an instant that it was under way if all went well.
+func (a Attempt) begun(t time.Time) bool { return a.Start.Before(t) && a.Start.After(t.Add(-late)) }
 
 // Failures is the sum of Failed.
 func (c Connections) Failures() int {

@@ -54,9 +54,9 @@ func TestCount(t *testing.T) {
 			[]Attempt{attempt(0, 2, nil), attempt(10, 510, lost)}, nil,
 			Connections{Attempts: 2, Failed: map[Failure]int{TimedOut: 1}, First: lost.Error(), Slowest: 2 * time.Millisecond, LongestGap: 510 * time.Millisecond},
 		},
-		"only what is reset at a move is caught by it": {
-			[]Attempt{attempt(0, 2, nil), attempt(10, 20, reset), attempt(15, 25, lost), attempt(100, 102, reset), attempt(110, 112, nil)}, []time.Time{at(18)},
-			Connections{Attempts: 5, Moves: 1, Caught: 1, Failed: map[Failure]int{TimedOut: 1, Reset: 1}, First: lost.Error(), Slowest: 2 * time.Millisecond, LongestGap: 110 * time.Millisecond},
+		"only what is reset at a move, or had just begun, is caught by it": {
+			[]Attempt{attempt(0, 2, nil), attempt(10, 20, reset), attempt(15, 515, lost), attempt(19, 519, lost), attempt(100, 102, reset), attempt(110, 112, nil)}, []time.Time{at(18)},
+			Connections{Attempts: 6, Moves: 1, Caught: 2, Failed: map[Failure]int{TimedOut: 1, Reset: 1}, First: lost.Error(), Slowest: 2 * time.Millisecond, LongestGap: 110 * time.Millisecond},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
