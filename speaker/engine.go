@@ -217,6 +217,7 @@ func (e *engine) elect() {
 		}
 	}
 	if len(e.dirty) == 0 {
+		e.elected = true
 		return
 	}
 	for _, addr := range slices.SortedFunc(maps.Keys(e.dirty), netip.Addr.Compare) {

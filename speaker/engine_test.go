@@ -162,6 +162,13 @@ func TestCareAndPairs(t *testing.T) {
 	expect("the Service is gone", "release "+addr)
 	e.setService(name, web)
 	expect("another Service gets the address", "probe "+addr, third)
+	e = engineOf(first)
+	alive(nodes...)
+	expect("started, without any Service", "")
+	e.setService(name, web)
+	expect("the first Service", "probe "+addr, second)
+	alive(first, third)
+	expect("the next is gone again", "own "+addr, third)
 	for reason, node := range map[string]*layer2.Node{"excluded": {Labels: map[string]string{layer2.ExcludeLabel: ""}}, "no node any more": nil, "no network": {NetworkUnavailable: true}} {
 		e.setNode(first, node)
 		expect(reason, "yield "+addr)

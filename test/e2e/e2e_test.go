@@ -60,6 +60,7 @@ func TestE2E(t *testing.T) {
 			"UDP":             testUDP,
 			"BadInput":        testBadInput,
 			"NoEndpoints":     testNoEndpoints,
+			"AddressConflict": testAddressConflict,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
