@@ -26,7 +26,7 @@ func testAddressConflict(t *testing.T) {
 	stranger := s.host("cp")
 	result, err := stranger.Exec(s.ctx, "cat", "/sys/class/net/"+stranger.Interface()+"/address")
 	s.Expect(err).NotTo(HaveOccurred())
-	mac := string(result.Stdout[:17])
+	mac := result.Stdout[:17]
 	take := func(addr netip.Addr) (leave func()) {
 		s.Helper()
 		prefix := netip.PrefixFrom(addr, addr.BitLen()).String()
