@@ -55,7 +55,7 @@ const (
 	AtOnce Care = iota
 	// Confirm that nobody has it, by one probe of probeOnce: its owner may live, and only seem dead.
 	Confirm
-	// Probe whether it is free (RFC 5227, 2.1.1): it was never announced before. Instead of up to 9 s, as the RFC has it for hosts that
+	// Probe whether it is free (RFC 5227, 2.1.1): it was never announced before. Instead of 4 to 7 s, as the RFC has it for hosts that
 	// may be asleep or behind a switch that starts to forward, it takes probeCount times probeInterval: somebody waits for the Service.
 	Probe
 )
