@@ -262,19 +262,14 @@ func TestBIRD(t *testing.T) {
 		r.Configure(r.config())
 		change(bfd.Auth{Type: kind, Send: first})
 		l.up(name)
-		before := l.speaker.Snapshot()
+		l.receive(name, 20) // what BIRD had sent before it was configured is not under way any more
+		before, discarded := l.speaker.Snapshot(), l.speaker.Discarded()
 		change(bfd.Auth{Type: kind, Send: second, Accept: []bfd.AuthKey{first}})
-		Until(t, 10*time.Second, "packets with the other key", func() string {
-			for k, s := range l.speaker.Snapshot() {
-				if n := s.Counters.Received - before[k].Counters.Received; n < 20 {
-					return fmt.Sprintf("%d of %s", n, k)
-				}
-			}
-			return ""
-		})
+		l.receive(name+", the other key", 20)
 		for k, s := range l.speaker.Snapshot() {
 			if s.Counters.Lost != before[k].Counters.Lost || s.Counters.Discarded != before[k].Counters.Discarded {
-				t.Errorf("%s: %s was lost or has discarded packets when the key changed: %+v, before %+v", name, k, s.Counters, before[k].Counters)
+				t.Errorf("%s: %s was lost or has discarded packets when the key changed: %+v, before %+v; all discarded %v, before %v",
+					name, k, s.Counters, before[k].Counters, l.speaker.Discarded(), discarded)
 			}
 		}
 	}
@@ -316,6 +311,20 @@ func (l *lab) up(when string) {
 		return ""
 	})
 	l.speaker.Forget()
+}
+
+// receive waits until every session has received n more packets.
+func (l *lab) receive(when string, n uint64) {
+	l.t.Helper()
+	before := l.speaker.Snapshot()
+	Until(l.t, 10*time.Second, when, func() string {
+		for k, s := range l.speaker.Snapshot() {
+			if got := s.Counters.Received - before[k].Counters.Received; got < n {
+				return fmt.Sprintf("%d of %d packets of %s", got, n, k)
+			}
+		}
+		return ""
+	})
 }
 
 // down waits until the router finds all paths down.
