@@ -154,6 +154,8 @@ type Status struct {
 	TransmitInterval    time.Duration // agreed, before jitter; 0: no periodic packets are sent
 	DetectionTime       time.Duration // of this end; 0: the neighbour was never heard
 	RemoteDetectionTime time.Duration // of the neighbour, if it has what this end announces
+	// LastReceived is when the last authentic packet came; zero: none did.
+	LastReceived time.Time
 	// MaxLate is how late the latest of the periodic packets was sent.
 	MaxLate time.Duration
 }
@@ -165,6 +167,7 @@ func (s *Session) Status() Status {
 		Discriminator: s.local, RemoteDiscriminator: s.remote.discr,
 		TransmitInterval: s.pacing.interval.Duration(), DetectionTime: s.detectionTime(),
 		RemoteDetectionTime: time.Duration(s.cfg.DetectMult) * max(s.timing.tx.used, s.remote.requiredMinRx).Duration(),
+		LastReceived:        s.lastRx,
 		MaxLate:             s.maxLate,
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"fairlead.io/fairlead/bfd/manager"
 	"fairlead.io/fairlead/l2/liveness"
 	"fairlead.io/fairlead/l2/membership"
+	"fairlead.io/fairlead/l2/metrics"
 	"fairlead.io/fairlead/l2/netif"
 )
 
@@ -33,6 +34,7 @@ type gossip interface {
 	Members() []membership.Member
 	Changes() <-chan struct{}
 	Left(name string) bool
+	Seen(name string) time.Time
 	Addr() netip.AddrPort
 }
 
@@ -45,6 +47,7 @@ type peers struct {
 	cfg     Sessions
 	log     logr.Logger
 	moved   func() // others may have changed
+	metrics *metrics.Set
 	changes chan struct{}
 	kick    chan struct{}
 
@@ -57,6 +60,8 @@ type peers struct {
 	pairs    map[string]bool           // whom the elections want a session with
 	auth     *bfd.Auth                 // nil: the key is not known
 	sessions map[string]session
+	signs    map[string]time.Time // of life, as sessions and the network gave them last
+	alive    map[string]bool      // at the last look
 }
 
 // session with another speaker. One that is no longer wanted is kept for a while: made anew it would take seconds to come up, because
@@ -69,11 +74,11 @@ type session struct {
 
 const linger = time.Minute
 
-func newPeers(self string, cfg Sessions, profile membership.Profile, moved func(), log logr.Logger) *peers {
+func newPeers(self string, cfg Sessions, profile membership.Profile, moved func(), m *metrics.Set, log logr.Logger) *peers {
 	return &peers{
-		self: self, cfg: cfg, log: log, moved: moved, changes: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		self: self, cfg: cfg, log: log, moved: moved, metrics: m, changes: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		tracker: liveness.New(profile.DetectionBound()), last: map[string]membership.Member{}, members: map[string]bool{}, hardware: map[netif.MAC]string{},
-		sessions: map[string]session{},
+		sessions: map[string]session{}, signs: map[string]time.Time{}, alive: map[string]bool{},
 	}
 }
 
@@ -98,6 +103,7 @@ func (p *peers) run(ctx context.Context) {
 			p.event(e)
 		}
 		p.look()
+		p.measure(time.Now())
 		p.sync(told)
 		p.mu.Lock()
 		next := p.tracker.Next(time.Now())
@@ -137,6 +143,32 @@ func (p *peers) look() {
 	}
 }
 
+// measure tells the metrics how long it took to find speakers lost since the last time.
+func (p *peers) measure(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name := range p.last {
+		switch p.tracker.Verdict(now, name) {
+		case liveness.Alive:
+			p.alive[name] = true
+			continue
+		case liveness.Lost, liveness.Silent:
+			sign := p.signs[name]
+			if seen := p.gossip.Seen(name); seen.After(sign) {
+				sign = seen
+			}
+			if p.alive[name] && !sign.IsZero() {
+				p.metrics.Detection.Observe(now.Sub(sign).Seconds())
+			}
+		case liveness.Unknown, liveness.Left:
+		}
+		delete(p.alive, name)
+	}
+	gone := func(name string) bool { _, ok := p.last[name]; return !ok }
+	maps.DeleteFunc(p.alive, func(name string, _ bool) bool { return gone(name) })
+	maps.DeleteFunc(p.signs, func(name string, _ time.Time) bool { return gone(name) })
+}
+
 // Members are the live speakers, this one among them, by name.
 func (p *peers) Members() []membership.Member {
 	p.look()
@@ -173,7 +205,8 @@ func (p *peers) heard(name string) {
 		return
 	}
 	p.mu.Lock()
-	p.tracker.Heard(time.Now(), name)
+	p.signs[name] = time.Now()
+	p.tracker.Heard(p.signs[name], name)
 	p.mu.Unlock()
 	notify(p.kick)
 }
@@ -258,6 +291,9 @@ func (p *peers) event(e manager.Event) {
 	for name, s := range p.sessions {
 		if s.key != e.Key {
 			continue
+		}
+		if e.LastReceived.After(p.signs[name]) {
+			p.signs[name] = e.LastReceived
 		}
 		if e.Problem != nil { // maybe with a loss: this node's link may be down
 			p.log.Info("the session with another speaker cannot send or receive", "node", name, "error", e.Problem.Error())

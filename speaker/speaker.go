@@ -108,7 +108,7 @@ func New(mgr ctrl.Manager, opts Options) (*Speaker, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	s := &Speaker{opts: opts, mgr: mgr, log: opts.Log, firstLook: make(chan struct{}), keyRead: make(chan struct{}, 1), local: membership.Meta{DataplaneReady: true, Settling: opts.FailbackDelay > 0}, settling: settling{delay: opts.FailbackDelay}}
-	s.peers = newPeers(opts.NodeName, opts.Sessions, opts.GossipProfile, s.settled, opts.Log.WithName("peers"))
+	s.peers = newPeers(opts.NodeName, opts.Sessions, opts.GossipProfile, s.settled, m, opts.Log.WithName("peers"))
 	s.settle = time.AfterFunc(time.Hour, s.settled)
 	a := opts.Announce
 	if a.Open == nil {

@@ -16,6 +16,8 @@ type Event struct {
 	Old, New bfd.State
 	// Diagnostic says why the session left the state Up last.
 	Diagnostic bfd.Diagnostic
+	// LastReceived is when the last authentic packet of the neighbour came; zero: none did.
+	LastReceived time.Time
 	// RemoteState is what the neighbour said last: AdminDown means that he is not lost but wants no session.
 	RemoteState bfd.State
 	// Problem keeps this node from sending or receiving; nil: nothing does. An event may have both a problem and another state, as

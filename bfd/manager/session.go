@@ -147,9 +147,10 @@ func (s *session) tell(now time.Time, before bfd.State) {
 		return
 	}
 	s.told = text
+	status := s.machine.Status()
 	s.events.add(s, Event{
-		Key: s.key, Time: now, Old: before, New: state, Diagnostic: s.machine.Diagnostic(),
-		RemoteState: s.machine.Status().RemoteState, Problem: s.problem(),
+		Key: s.key, Time: now, Old: before, New: state, Diagnostic: status.Diagnostic,
+		LastReceived: status.LastReceived, RemoteState: status.RemoteState, Problem: s.problem(),
 	})
 }
 

@@ -65,6 +65,7 @@ type Membership struct {
 	members map[string]Member         // all but this node
 	left    map[string]bool           // those that are no members any more because they said so
 	peers   map[string]netip.AddrPort // those that should be members
+	seen    map[string]time.Time      // when those that are or were members gave a sign of life last
 }
 
 // Start takes up gossip. It listens, but knows nobody before SetPeers and Join.
@@ -88,6 +89,7 @@ func Start(cfg Config, local Meta) (*Membership, error) {
 		local:   normal(local),
 		members: map[string]Member{},
 		left:    map[string]bool{},
+		seen:    map[string]time.Time{},
 		peers:   map[string]netip.AddrPort{},
 	}
 	list, err := memberlist.Create(m.config())
@@ -116,6 +118,7 @@ func (m *Membership) config() *memberlist.Config {
 	c.DeadNodeReclaimTime = 5 * time.Second // a node that comes back with another address
 	c.Delegate = delegate{m}
 	c.Events = events{m}
+	c.Ping = pings{m}
 	c.Logger = log.New(logWriter{m.cfg.Log}, "", 0)
 	return c
 }
@@ -138,6 +141,13 @@ func (m *Membership) Members() []Member {
 	all := append(slices.Collect(maps.Values(m.members)), Member{Name: m.cfg.Name, Addr: m.addr, Meta: m.local})
 	slices.SortFunc(all, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	return all
+}
+
+// Seen is when a speaker last answered this one's probe, or became a member; zero: neither is known of it.
+func (m *Membership) Seen(name string) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seen[name]
 }
 
 // Left reports whether a speaker that is no member any more has said that it goes.
@@ -167,6 +177,11 @@ func (m *Membership) SetPeers(peers map[string]netip.AddrPort) {
 	same := maps.Equal(m.peers, peers)
 	m.peers = maps.Clone(peers)
 	maps.DeleteFunc(m.left, func(name string, _ bool) bool { _, known := peers[name]; return !known })
+	maps.DeleteFunc(m.seen, func(name string, _ time.Time) bool {
+		_, known := peers[name]
+		_, member := m.members[name]
+		return !known && !member
+	})
 	m.mu.Unlock()
 	if !same {
 		notify(m.rejoin)
@@ -314,6 +329,7 @@ func (e events) set(n *memberlist.Node, message string) {
 	member := Member{Name: n.Name, Addr: addrOf(n), Meta: DecodeMeta(n.Meta)}
 	e.m.mu.Lock()
 	e.m.members[n.Name] = member
+	e.m.seen[n.Name] = time.Now()
 	delete(e.m.left, n.Name)
 	e.m.mu.Unlock()
 	if message != "" {
@@ -329,6 +345,17 @@ func (d delegate) NodeMeta(limit int) []byte {
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
 	return d.m.local.Encode(limit)
+}
+
+// pings are told of the answers to this node's probes.
+type pings struct{ m *Membership }
+
+func (pings) AckPayload() []byte { return nil }
+
+func (p pings) NotifyPingComplete(other *memberlist.Node, _ time.Duration, _ []byte) {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	p.m.seen[other.Name] = time.Now()
 }
 
 // The other ways to carry data are not used.

@@ -17,6 +17,8 @@ type Set struct {
 	Gratuitous *prometheus.CounterVec
 	Failovers  prometheus.Counter
 	Conflicts  prometheus.Counter
+	// Detection is in seconds.
+	Detection prometheus.Histogram
 }
 
 // New makes the metrics and registers them.
@@ -37,8 +39,11 @@ func New(reg prometheus.Registerer) (*Set, error) {
 			Help: "Addresses that this node has taken over from another."}),
 		Conflicts: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "fairlead", Subsystem: "l2", Name: "address_conflicts_total",
 			Help: "Times that an address of this node was found to be claimed by a host that runs no speaker."}),
+		Detection: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "fairlead", Subsystem: "l2", Name: "failover_detection_seconds",
+			Help:    "Time from the last sign of life of another speaker until this one took it for lost, false alarms included.",
+			Buckets: []float64{0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1, 1.5, 2, 5, 10, 30}}),
 	}
-	for _, c := range []prometheus.Collector{s.Owned, s.Requests, s.Responses, s.Gratuitous, s.Failovers, s.Conflicts} {
+	for _, c := range []prometheus.Collector{s.Owned, s.Requests, s.Responses, s.Gratuitous, s.Failovers, s.Conflicts, s.Detection} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -34,6 +34,14 @@ type asker struct {
 // ask begins; it ends with the test, or when stop is called.
 func (s *scenario) ask(addrs ...netip.Addr) *asker {
 	s.Helper()
+	a := s.listen(addrs...)
+	a.done.Go(func() { a.request(addrs) })
+	return a
+}
+
+// listen only notes who answers others, and who announces; it ends with the test, or when stop is called.
+func (s *scenario) listen(addrs ...netip.Addr) *asker {
+	s.Helper()
 	a := &asker{names: map[string]string{}, quit: make(chan struct{}), answers: map[netip.Addr][]observe.Answer{}, announcements: map[netip.Addr][]observe.Answer{}}
 	for _, h := range theLab.Hosts() {
 		a.names[h.MAC.String()] = h.Name
@@ -48,7 +56,6 @@ func (s *scenario) ask(addrs ...netip.Addr) *asker {
 		}
 		return err
 	})).To(Succeed())
-	a.done.Go(func() { a.request(addrs) })
 	a.done.Go(a.receive)
 	a.end = s.undo(func() {
 		close(a.quit)
