@@ -170,8 +170,27 @@ func TestLosingANode(t *testing.T) {
 	}
 }
 
+// TestSpread: of 1,000 addresses no node has a share more than 15 % from even. The shares are those of chance, whose standard deviation is
+// 4.5 %, so that of many ranges a few are an exception.
 func TestSpread(t *testing.T) {
 	nodes := []Node{node("node1"), node("node2"), node("node3")}
+	far := 0
+	a := netip.MustParseAddr("10.1.0.0")
+	for range 300 {
+		owned := map[string]int{}
+		for range 1000 {
+			a = a.Next()
+			owned[Elect(a, nodes).Owner]++
+		}
+		for _, n := range nodes {
+			if even := 1000 / 3.0; float64(owned[n.Name]) < 0.85*even || float64(owned[n.Name]) > 1.15*even {
+				far++
+			}
+		}
+	}
+	if far > 3 {
+		t.Errorf("of 900 shares %d are more than 15 %% from even, 1 or so may be", far)
+	}
 	owned, standby := map[string]int{}, map[string]int{}
 	for a := range addresses(1000) {
 		r := Elect(a, nodes)
