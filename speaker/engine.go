@@ -12,6 +12,7 @@ import (
 
 	"fairlead.io/fairlead/internal/config"
 	"fairlead.io/fairlead/internal/layer2"
+	"fairlead.io/fairlead/internal/view"
 	"fairlead.io/fairlead/l2/announce"
 	"fairlead.io/fairlead/l2/election"
 	"fairlead.io/fairlead/l2/liveness"
@@ -48,7 +49,7 @@ type engine struct {
 
 	mu        sync.Mutex // guards what follows
 	cluster   layer2.Cluster
-	services  map[types.NamespacedName]*layer2.Service
+	services  map[types.NamespacedName]*view.Service
 	holders   map[netip.Addr][]types.NamespacedName
 	owners    map[netip.Addr]string // as elected last
 	dirty     map[netip.Addr]struct{}
@@ -67,8 +68,8 @@ func newEngine(self string, ignoreExclude bool, a announcer, m *metrics.Set, cha
 		self: self, announcer: a, metrics: m, log: log, changed: changed, paired: paired,
 		kick:     make(chan struct{}, 1),
 		pings:    make(chan chan struct{}),
-		cluster:  layer2.Cluster{Nodes: map[string]layer2.Node{}, IgnoreExcludeLabel: ignoreExclude},
-		services: map[types.NamespacedName]*layer2.Service{},
+		cluster:  layer2.Cluster{Nodes: map[string]view.Node{}, IgnoreExcludeLabel: ignoreExclude},
+		services: map[types.NamespacedName]*view.Service{},
 		holders:  map[netip.Addr][]types.NamespacedName{},
 		owners:   map[netip.Addr]string{},
 		dirty:    map[netip.Addr]struct{}{},
@@ -80,7 +81,7 @@ func newEngine(self string, ignoreExclude bool, a announcer, m *metrics.Set, cha
 }
 
 // setService tells of a Service that has addresses of ours; nil: it has none anymore.
-func (e *engine) setService(name types.NamespacedName, s *layer2.Service) {
+func (e *engine) setService(name types.NamespacedName, s *view.Service) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	old := e.services[name]
@@ -112,7 +113,7 @@ func (e *engine) setService(name types.NamespacedName, s *layer2.Service) {
 }
 
 // setNode tells of a Node; nil: it is gone.
-func (e *engine) setNode(name string, n *layer2.Node) {
+func (e *engine) setNode(name string, n *view.Node) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	old, ok := e.cluster.Nodes[name]
@@ -286,7 +287,7 @@ func (e *engine) decide(addr netip.Addr) {
 		}
 		return
 	}
-	services := make([]*layer2.Service, 0, len(names))
+	services := make([]*view.Service, 0, len(names))
 	for _, name := range names {
 		services = append(services, e.services[name])
 	}

@@ -16,7 +16,7 @@ import (
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/config"
 	"fairlead.io/fairlead/internal/endpoints"
-	"fairlead.io/fairlead/internal/layer2"
+	"fairlead.io/fairlead/internal/view"
 	"fairlead.io/fairlead/l2/announce"
 	"fairlead.io/fairlead/l2/liveness"
 	"fairlead.io/fairlead/l2/membership"
@@ -67,10 +67,10 @@ func TestOwnerAnnouncesAnewWhenSomebodyIsBack(t *testing.T) {
 		var a told
 		e := newEngine(tt.self, false, &a, m, func() {}, func(map[string]bool) {}, logr.Discard())
 		for _, n := range nodes {
-			e.setNode(n, &layer2.Node{})
+			e.setNode(n, &view.Node{})
 		}
 		e.setConfig(config.CompilePools(nil), []*config.L2Advertisement{adv})
-		e.setService(types.NamespacedName{Name: "web"}, &layer2.Service{Addresses: []netip.Addr{netip.MustParseAddr(addr)},
+		e.setService(types.NamespacedName{Name: "web"}, &view.Service{Addresses: []netip.Addr{netip.MustParseAddr(addr)},
 			Endpoints: endpoints.FromSlices([]discoveryv1.EndpointSlice{{AddressType: discoveryv1.AddressTypeIPv4, Endpoints: []discoveryv1.Endpoint{{}}}})})
 		step := func(what string, want []string, names ...string) {
 			t.Helper()
@@ -115,9 +115,9 @@ func TestCareAndPairs(t *testing.T) {
 	}
 	first, second, third := order[0], order[1], order[2]
 	name := types.NamespacedName{Name: "web"}
-	web := &layer2.Service{Addresses: []netip.Addr{netip.MustParseAddr(addr)},
+	web := &view.Service{Addresses: []netip.Addr{netip.MustParseAddr(addr)},
 		Endpoints: endpoints.FromSlices([]discoveryv1.EndpointSlice{{AddressType: discoveryv1.AddressTypeIPv4, Endpoints: []discoveryv1.Endpoint{{}}}})}
-	dark := &layer2.Service{Addresses: web.Addresses}
+	dark := &view.Service{Addresses: web.Addresses}
 
 	var a told
 	var pairs []string
@@ -127,7 +127,7 @@ func TestCareAndPairs(t *testing.T) {
 		e := newEngine(self, false, &a, m, func() {}, func(p map[string]bool) { pairs = slices.Sorted(maps.Keys(p)) }, logr.Discard())
 		e.members = fate
 		for _, n := range nodes {
-			e.setNode(n, &layer2.Node{})
+			e.setNode(n, &view.Node{})
 		}
 		e.setConfig(config.CompilePools(nil), []*config.L2Advertisement{adv})
 		return e
@@ -169,10 +169,10 @@ func TestCareAndPairs(t *testing.T) {
 	expect("the first Service", "probe "+addr, second)
 	alive(first, third)
 	expect("the next is gone again", "own "+addr, third)
-	for reason, node := range map[string]*layer2.Node{"excluded": {Labels: map[string]string{layer2.ExcludeLabel: ""}}, "no node any more": nil, "no network": {NetworkUnavailable: true}} {
+	for reason, node := range map[string]*view.Node{"excluded": {Labels: map[string]string{view.ExcludeLabel: ""}}, "no node any more": nil, "no network": {NetworkUnavailable: true}} {
 		e.setNode(first, node)
 		expect(reason, "yield "+addr)
-		e.setNode(first, &layer2.Node{})
+		e.setNode(first, &view.Node{})
 		expect("not "+reason, "own "+addr, third)
 	}
 	local := *web

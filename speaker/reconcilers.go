@@ -19,7 +19,7 @@ import (
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/config"
-	"fairlead.io/fairlead/internal/layer2"
+	"fairlead.io/fairlead/internal/view"
 )
 
 // sliceService indexes EndpointSlices by their Service's name.
@@ -121,7 +121,7 @@ func (s *Speaker) readService(ctx context.Context, name types.NamespacedName) er
 		client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("read the EndpointSlices of Service %s: %w", name, err)
 	}
-	s.engine.setService(name, layer2.ServiceOf(&svc, slices.Items))
+	s.engine.setService(name, view.ServiceOf(&svc, slices.Items))
 	return nil
 }
 
@@ -139,8 +139,8 @@ func (s *Speaker) readNode(ctx context.Context, name types.NamespacedName) error
 		}
 		return nil
 	}
-	view := layer2.NodeOf(&node)
-	s.engine.setNode(name.Name, &view)
+	n := view.NodeOf(&node)
+	s.engine.setNode(name.Name, &n)
 	if name.Name == s.opts.NodeName {
 		s.setOwnNode(&node)
 	}

@@ -14,13 +14,14 @@ import (
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/config"
 	"fairlead.io/fairlead/internal/layer2"
+	"fairlead.io/fairlead/internal/view"
 	"fairlead.io/fairlead/l2/election"
 )
 
 // layer2Of is the cluster as the speakers see it, with which they elect. Who is alive only the speakers know; from here, a
 // speaker counts as alive while its Node is ready.
 func layer2Of(s *Snapshot, o *ExplainOptions) *layer2.Cluster {
-	c := &layer2.Cluster{Pools: config.CompilePools(s.Pools), Nodes: map[string]layer2.Node{}, IgnoreExcludeLabel: o.IgnoreExcludeLabel}
+	c := &layer2.Cluster{Pools: config.CompilePools(s.Pools), Nodes: map[string]view.Node{}, IgnoreExcludeLabel: o.IgnoreExcludeLabel}
 	for i := range s.L2Advertisements {
 		if adv, err := config.CompileL2Advertisement(&s.L2Advertisements[i]); err == nil { // else its status says why it is not used
 			c.Advertisements = append(c.Advertisements, adv)
@@ -29,7 +30,7 @@ func layer2Of(s *Snapshot, o *ExplainOptions) *layer2.Cluster {
 	nodes := map[string]*corev1.Node{}
 	for i := range s.Nodes {
 		nodes[s.Nodes[i].Name] = &s.Nodes[i]
-		c.Nodes[s.Nodes[i].Name] = layer2.NodeOf(&s.Nodes[i])
+		c.Nodes[s.Nodes[i].Name] = view.NodeOf(&s.Nodes[i])
 	}
 	for i := range s.Speakers {
 		sp := &s.Speakers[i]
@@ -68,8 +69,8 @@ func nodeReady(n *corev1.Node) bool {
 }
 
 // holdersOf are the Services that have the address, as the speakers see them.
-func holdersOf(s *Snapshot, o *ExplainOptions, addr netip.Addr) []*layer2.Service {
-	var list []*layer2.Service
+func holdersOf(s *Snapshot, o *ExplainOptions, addr netip.Addr) []*view.Service {
+	var list []*view.Service
 	for i := range s.Services {
 		svc := &s.Services[i]
 		if !o.Class.Ours(svc) {
@@ -81,8 +82,8 @@ func holdersOf(s *Snapshot, o *ExplainOptions, addr netip.Addr) []*layer2.Servic
 				endpointSlices = append(endpointSlices, *e)
 			}
 		}
-		if view := layer2.ServiceOf(svc, endpointSlices); view != nil && slices.Contains(view.Addresses, addr) {
-			list = append(list, view)
+		if v := view.ServiceOf(svc, endpointSlices); v != nil && slices.Contains(v.Addresses, addr) {
+			list = append(list, v)
 		}
 	}
 	return list

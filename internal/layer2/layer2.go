@@ -9,53 +9,10 @@ import (
 	"net/netip"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/labels"
-
 	"fairlead.io/fairlead/internal/config"
-	"fairlead.io/fairlead/internal/endpoints"
+	"fairlead.io/fairlead/internal/view"
 	"fairlead.io/fairlead/l2/election"
 )
-
-// ExcludeLabel on a node keeps it from answering.
-const ExcludeLabel = "node.kubernetes.io/exclude-from-external-load-balancers"
-
-// Service is what matters of a Service that has addresses of ours.
-type Service struct {
-	Addresses []netip.Addr
-	// Pools that the addresses were taken from, as the Service's annotation names them: one for all addresses, or one each.
-	Pools  []string
-	Labels labels.Set
-	// Local: only endpoints on the node that answers are forwarded to.
-	Local     bool
-	Endpoints endpoints.View
-}
-
-// Equal reports whether two Services are the same in all that matters.
-func (s *Service) Equal(o *Service) bool {
-	return slices.Equal(s.Addresses, o.Addresses) && slices.Equal(s.Pools, o.Pools) && maps.Equal(s.Labels, o.Labels) &&
-		s.Local == o.Local && s.Endpoints.Equal(&o.Endpoints)
-}
-
-func (s *Service) pool(addr netip.Addr) string {
-	switch i := slices.Index(s.Addresses, addr); {
-	case len(s.Pools) == 0:
-		return ""
-	case i >= 0 && len(s.Pools) == len(s.Addresses):
-		return s.Pools[i]
-	}
-	return s.Pools[0]
-}
-
-// Node is what matters of a Node object.
-type Node struct {
-	Labels             labels.Set
-	NetworkUnavailable bool
-}
-
-// Equal reports whether two Nodes are the same in all that matters.
-func (n Node) Equal(o Node) bool {
-	return n.NetworkUnavailable == o.NetworkUnavailable && maps.Equal(n.Labels, o.Labels)
-}
 
 // Member is a live speaker.
 type Member struct {
@@ -76,9 +33,9 @@ func (m *Member) Equal(o *Member) bool {
 type Cluster struct {
 	Pools          *config.Pools
 	Advertisements []*config.L2Advertisement
-	Nodes          map[string]Node
+	Nodes          map[string]view.Node
 	Members        []Member
-	// IgnoreExcludeLabel: nodes with ExcludeLabel may answer.
+	// IgnoreExcludeLabel: nodes with view.ExcludeLabel may answer.
 	IgnoreExcludeLabel bool
 
 	nodes []prepared
@@ -118,11 +75,10 @@ func (c *Cluster) Prepare() {
 			interfaces, settling = m.Interfaces, m.SettlingInterfaces
 		}
 		node, known := c.Nodes[name]
-		_, excluded := node.Labels[ExcludeLabel]
 		switch {
 		case !known:
 			p.Ineligible = election.UnknownNode
-		case excluded && !c.IgnoreExcludeLabel:
+		case node.Excluded() && !c.IgnoreExcludeLabel:
 			p.Ineligible = election.Excluded
 		case node.NetworkUnavailable:
 			p.Ineligible = election.NetworkUnavailable
@@ -179,8 +135,8 @@ func (d *Decision) Candidate(node string) bool {
 //     one owner then serves all wherever a node can, and as many as possible where none can;
 //   - the address is announced on the interfaces of every advertisement that selects one of them and the owner, and each such
 //     advertisement gives its preference once.
-func (c *Cluster) Decide(addr netip.Addr, services []*Service) Decision {
-	serving := make([]*Service, 0, len(services))
+func (c *Cluster) Decide(addr netip.Addr, services []*view.Service) Decision {
+	serving := make([]*view.Service, 0, len(services))
 	for _, s := range services {
 		if s.Endpoints.Any(addr) {
 			serving = append(serving, s)
@@ -193,7 +149,7 @@ func (c *Cluster) Decide(addr netip.Addr, services []*Service) Decision {
 	advertised := make([][]int, len(serving))
 	found := false
 	for i, s := range serving {
-		name, set := c.Pools.Of(addr, s.pool(addr))
+		name, set := c.Pools.Of(addr, s.Pool(addr))
 		for a, adv := range c.Advertisements {
 			if adv.SelectsPool(name, set) && adv.SelectsService(s.Labels) {
 				advertised[i] = append(advertised[i], a)
@@ -218,7 +174,7 @@ func (c *Cluster) Decide(addr netip.Addr, services []*Service) Decision {
 }
 
 // candidate completes a node for one address.
-func (p *prepared) candidate(addr netip.Addr, serving []*Service, advertised [][]int) election.Node {
+func (p *prepared) candidate(addr netip.Addr, serving []*view.Service, advertised [][]int) election.Node {
 	n := p.Node
 	if !n.Alive || n.Ineligible != "" {
 		return n

@@ -13,6 +13,7 @@ import (
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/config"
 	"fairlead.io/fairlead/internal/endpoints"
+	"fairlead.io/fairlead/internal/view"
 	"fairlead.io/fairlead/l2/election"
 )
 
@@ -31,19 +32,19 @@ func onNodes(nodes ...string) endpoints.View {
 	return endpoints.FromSlices(list)
 }
 
-func aService(change ...func(*Service)) *Service {
-	s := &Service{Addresses: []netip.Addr{addr}, Pools: []string{"pool"}, Endpoints: onNodes("a", "b", "c")}
+func aService(change ...func(*view.Service)) *view.Service {
+	s := &view.Service{Addresses: []netip.Addr{addr}, Pools: []string{"pool"}, Endpoints: onNodes("a", "b", "c")}
 	for _, f := range change {
 		f(s)
 	}
 	return s
 }
 
-func local(nodes ...string) func(*Service) {
-	return func(s *Service) { s.Local, s.Endpoints = true, onNodes(nodes...) }
+func local(nodes ...string) func(*view.Service) {
+	return func(s *view.Service) { s.Local, s.Endpoints = true, onNodes(nodes...) }
 }
 
-func labelled(set labels.Set) func(*Service) { return func(s *Service) { s.Labels = set } }
+func labelled(set labels.Set) func(*view.Service) { return func(s *view.Service) { s.Labels = set } }
 
 func adv(t *testing.T, name string, change ...func(*v1beta1.L2AdvertisementSpec)) *config.L2Advertisement {
 	t.Helper()
@@ -65,9 +66,9 @@ func match(key, value string) []metav1.LabelSelector {
 // cluster has nodes a, b and c, each labelled with its name, with a live speaker and eth0.
 func cluster(t *testing.T, change ...func(*Cluster)) *Cluster {
 	t.Helper()
-	c := &Cluster{Nodes: map[string]Node{}, Advertisements: []*config.L2Advertisement{adv(t, "all")}}
+	c := &Cluster{Nodes: map[string]view.Node{}, Advertisements: []*config.L2Advertisement{adv(t, "all")}}
 	for _, n := range []string{"a", "b", "c"} {
-		c.Nodes[n] = Node{Labels: labels.Set{"name": n}}
+		c.Nodes[n] = view.Node{Labels: labels.Set{"name": n}}
 		c.Members = append(c.Members, Member{Name: n, DataplaneReady: true, Interfaces: []string{"eth0"}})
 	}
 	for _, f := range change {
@@ -107,56 +108,56 @@ func TestCandidates(t *testing.T) {
 	nodes := func(name string) func(*v1beta1.L2AdvertisementSpec) {
 		return func(s *v1beta1.L2AdvertisementSpec) { s.NodeSelectors = match("name", name) }
 	}
-	node := func(name string, n Node) func(*Cluster) { return func(c *Cluster) { c.Nodes[name] = n } }
-	excluded := Node{Labels: labels.Set{ExcludeLabel: "", "name": "a"}}
+	node := func(name string, n view.Node) func(*Cluster) { return func(c *Cluster) { c.Nodes[name] = n } }
+	excluded := view.Node{Labels: labels.Set{view.ExcludeLabel: "", "name": "a"}}
 	tests := []struct {
 		name     string
 		cluster  *Cluster
-		services []*Service
+		services []*view.Service
 		want     []string
 		reason   Reason
 		why      map[string]election.Reason
 		ifaces   []string
 	}{
-		{name: "all", cluster: cluster(t), services: []*Service{aService()}, want: []string{"a", "b", "c"}},
-		{name: "no endpoints", cluster: cluster(t), services: []*Service{aService(func(s *Service) { s.Endpoints = onNodes() })}, reason: NoEndpoints},
-		{name: "endpoint outside of the cluster", cluster: cluster(t), services: []*Service{aService(local(""))}, want: []string{"a", "b", "c"}},
-		{name: "no advertisement", cluster: cluster(t, advs()), services: []*Service{aService()}, reason: NoAdvertisement},
+		{name: "all", cluster: cluster(t), services: []*view.Service{aService()}, want: []string{"a", "b", "c"}},
+		{name: "no endpoints", cluster: cluster(t), services: []*view.Service{aService(func(s *view.Service) { s.Endpoints = onNodes() })}, reason: NoEndpoints},
+		{name: "endpoint outside of the cluster", cluster: cluster(t), services: []*view.Service{aService(local(""))}, want: []string{"a", "b", "c"}},
+		{name: "no advertisement", cluster: cluster(t, advs()), services: []*view.Service{aService()}, reason: NoAdvertisement},
 		{name: "advertisement for another pool", cluster: cluster(t, advs(adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.IPAddressPools = []string{"y"} }))),
-			services: []*Service{aService()}, reason: NoAdvertisement},
+			services: []*view.Service{aService()}, reason: NoAdvertisement},
 		{name: "advertisement for other Services", cluster: cluster(t, advs(adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.ServiceSelectors = match("a", "b") }))),
-			services: []*Service{aService()}, reason: NoAdvertisement},
-		{name: "Local", cluster: cluster(t), services: []*Service{aService(local("b", "z"))}, want: []string{"b"},
+			services: []*view.Service{aService()}, reason: NoAdvertisement},
+		{name: "Local", cluster: cluster(t), services: []*view.Service{aService(local("b", "z"))}, want: []string{"b"},
 			why: map[string]election.Reason{"a": election.NoLocalEndpoint, "b": election.Owner}},
-		{name: "node selector", cluster: cluster(t, advs(adv(t, "x", nodes("b")))), services: []*Service{aService()}, want: []string{"b"},
+		{name: "node selector", cluster: cluster(t, advs(adv(t, "x", nodes("b")))), services: []*view.Service{aService()}, want: []string{"b"},
 			why: map[string]election.Reason{"a": election.NotSelected}},
-		{name: "two advertisements unite", cluster: cluster(t, advs(adv(t, "x", nodes("b")), adv(t, "y", nodes("c")))), services: []*Service{aService()},
+		{name: "two advertisements unite", cluster: cluster(t, advs(adv(t, "x", nodes("b")), adv(t, "y", nodes("c")))), services: []*view.Service{aService()},
 			want: []string{"b", "c"}},
-		{name: "excluded", cluster: cluster(t, node("a", excluded)), services: []*Service{aService()}, want: []string{"b", "c"},
+		{name: "excluded", cluster: cluster(t, node("a", excluded)), services: []*view.Service{aService()}, want: []string{"b", "c"},
 			why: map[string]election.Reason{"a": election.Excluded}},
 		{name: "excluded, but that is ignored", cluster: cluster(t, node("a", excluded), func(c *Cluster) { c.IgnoreExcludeLabel = true }),
-			services: []*Service{aService()}, want: []string{"a", "b", "c"}},
-		{name: "network unavailable", cluster: cluster(t, node("a", Node{NetworkUnavailable: true})), services: []*Service{aService()}, want: []string{"b", "c"},
+			services: []*view.Service{aService()}, want: []string{"a", "b", "c"}},
+		{name: "network unavailable", cluster: cluster(t, node("a", view.Node{NetworkUnavailable: true})), services: []*view.Service{aService()}, want: []string{"b", "c"},
 			why: map[string]election.Reason{"a": election.NetworkUnavailable}},
-		{name: "no Node", cluster: cluster(t, func(c *Cluster) { delete(c.Nodes, "a") }), services: []*Service{aService()}, want: []string{"b", "c"},
+		{name: "no Node", cluster: cluster(t, func(c *Cluster) { delete(c.Nodes, "a") }), services: []*view.Service{aService()}, want: []string{"b", "c"},
 			why: map[string]election.Reason{"a": election.UnknownNode}},
-		{name: "no speaker", cluster: cluster(t, func(c *Cluster) { c.Members = c.Members[1:] }), services: []*Service{aService()}, want: []string{"b", "c"},
+		{name: "no speaker", cluster: cluster(t, func(c *Cluster) { c.Members = c.Members[1:] }), services: []*view.Service{aService()}, want: []string{"b", "c"},
 			why: map[string]election.Reason{"a": election.NotAlive}},
-		{name: "no interface at all", cluster: cluster(t, func(c *Cluster) { c.Members[0].Interfaces = nil }), services: []*Service{aService()}, want: []string{"b", "c"},
+		{name: "no interface at all", cluster: cluster(t, func(c *Cluster) { c.Members[0].Interfaces = nil }), services: []*view.Service{aService()}, want: []string{"b", "c"},
 			why: map[string]election.Reason{"a": election.NoInterface}},
 		{name: "interface missing", cluster: cluster(t, advs(adv(t, "x", interfaces("eth?"))), func(c *Cluster) { c.Members[0].Interfaces = []string{"bond0"} }),
-			services: []*Service{aService()}, want: []string{"b", "c"}, why: map[string]election.Reason{"a": election.NoInterface}, ifaces: []string{"eth0"}},
+			services: []*view.Service{aService()}, want: []string{"b", "c"}, why: map[string]election.Reason{"a": election.NoInterface}, ifaces: []string{"eth0"}},
 		{name: "interfaces unite", cluster: cluster(t, advs(adv(t, "x", interfaces("eth0")), adv(t, "y", interfaces("bond*"))), func(c *Cluster) {
 			c.Members = []Member{{Name: "a", DataplaneReady: true, Interfaces: []string{"bond0", "eth0", "eth1"}}}
-		}), services: []*Service{aService()}, want: []string{"a"}, ifaces: []string{"bond0", "eth0"}},
-		{name: "all interfaces with some are all", cluster: cluster(t, advs(adv(t, "x", interfaces("eth0")), adv(t, "y"))), services: []*Service{aService()},
+		}), services: []*view.Service{aService()}, want: []string{"a"}, ifaces: []string{"bond0", "eth0"}},
+		{name: "all interfaces with some are all", cluster: cluster(t, advs(adv(t, "x", interfaces("eth0")), adv(t, "y"))), services: []*view.Service{aService()},
 			want: []string{"a", "b", "c"}},
-		{name: "shared: nodes that serve both go first", cluster: cluster(t), services: []*Service{aService(local("a", "b")), aService(local("b", "c"))},
+		{name: "shared: nodes that serve both go first", cluster: cluster(t), services: []*view.Service{aService(local("a", "b")), aService(local("b", "c"))},
 			want: []string{"a", "b", "c"}, why: map[string]election.Reason{"b": election.Owner}},
-		{name: "shared: one without endpoints does not count", cluster: cluster(t), services: []*Service{aService(local()), aService(local("c"))},
+		{name: "shared: one without endpoints does not count", cluster: cluster(t), services: []*view.Service{aService(local()), aService(local("c"))},
 			want: []string{"c"}},
 		{name: "shared: one without advertisement does not count", cluster: cluster(t, advs(adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.ServiceSelectors = match("app", "web") }))),
-			services: []*Service{aService(local("a")), aService(local("c"), labelled(labels.Set{"app": "web"}))}, want: []string{"c"}},
+			services: []*view.Service{aService(local("a")), aService(local("c"), labelled(labels.Set{"app": "web"}))}, want: []string{"c"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -190,7 +191,7 @@ func TestPreferencesAddUp(t *testing.T) {
 		c.Advertisements = []*config.L2Advertisement{adv(t, "x", prefer("a", 10), prefer("b", 6)), adv(t, "y", prefer("b", 6))}
 	})
 	// Two Services that share the address do not count an advertisement twice.
-	if d := c.Decide(addr, []*Service{aService(), aService()}); d.Owner != "b" || d.Standby != "a" {
+	if d := c.Decide(addr, []*view.Service{aService(), aService()}); d.Owner != "b" || d.Standby != "a" {
 		t.Errorf("owner %s, standby %s, want b (6+6) before a (10)", d.Owner, d.Standby)
 	}
 }
@@ -200,23 +201,23 @@ func TestPoolsOfTwoFamilies(t *testing.T) {
 	c := cluster(t, func(c *Cluster) {
 		c.Advertisements = []*config.L2Advertisement{adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.IPAddressPools = []string{"six"} })}
 	})
-	s := aService(func(s *Service) { s.Addresses, s.Pools = []netip.Addr{addr, v6}, []string{"four", "six"} })
-	if d := c.Decide(addr, []*Service{s}); d.Reason != NoAdvertisement || d.Why("a") != string(NoAdvertisement) {
+	s := aService(func(s *view.Service) { s.Addresses, s.Pools = []netip.Addr{addr, v6}, []string{"four", "six"} })
+	if d := c.Decide(addr, []*view.Service{s}); d.Reason != NoAdvertisement || d.Why("a") != string(NoAdvertisement) {
 		t.Errorf("IPv4: %+v", d)
 	}
-	if d := c.Decide(v6, []*Service{s}); d.Owner == "" || d.Why(d.Owner) != string(election.Owner) || !d.Candidate("a") || d.Candidate("z") {
+	if d := c.Decide(v6, []*view.Service{s}); d.Owner == "" || d.Why(d.Owner) != string(election.Owner) || !d.Candidate("a") || d.Candidate("z") {
 		t.Errorf("IPv6: %+v", d)
 	}
 }
 
 func BenchmarkDecide(b *testing.B) {
-	c := &Cluster{Nodes: map[string]Node{}, Advertisements: []*config.L2Advertisement{{Name: "all"}}}
+	c := &Cluster{Nodes: map[string]view.Node{}, Advertisements: []*config.L2Advertisement{{Name: "all"}}}
 	for _, n := range []string{"a", "b", "c"} {
-		c.Nodes[n] = Node{}
+		c.Nodes[n] = view.Node{}
 		c.Members = append(c.Members, Member{Name: n, DataplaneReady: true, Interfaces: []string{"eth0"}})
 	}
 	c.Prepare()
-	services := []*Service{aService()}
+	services := []*view.Service{aService()}
 	for b.Loop() {
 		c.Decide(addr, services)
 	}
@@ -243,11 +244,11 @@ func TestSettling(t *testing.T) {
 		{"one of two advertisements' is", []*config.L2Advertisement{adv(t, "one", on("eth0")), adv(t, "two", on("eth1"))}, false, []string{"eth1"}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := Cluster{Pools: config.CompilePools(nil), Advertisements: tt.advs, Nodes: map[string]Node{"a": {}, "b": {}}}
+			c := Cluster{Pools: config.CompilePools(nil), Advertisements: tt.advs, Nodes: map[string]view.Node{"a": {}, "b": {}}}
 			both := []string{"eth0", "eth1"}
 			c.Members = []Member{{Name: "a", DataplaneReady: true, Interfaces: both}, {Name: "b", DataplaneReady: true, Interfaces: both}}
 			c.Prepare()
-			d := c.Decide(addr, []*Service{aService()})
+			d := c.Decide(addr, []*view.Service{aService()})
 			first, second := d.Owner, d.Standby
 			for i := range c.Members {
 				if c.Members[i].Name == first {
@@ -255,7 +256,7 @@ func TestSettling(t *testing.T) {
 				}
 			}
 			c.Prepare()
-			d = c.Decide(addr, []*Service{aService()})
+			d = c.Decide(addr, []*view.Service{aService()})
 			if want := map[bool]string{false: first, true: second}[tt.want]; d.Owner != want || d.Standby == "" {
 				t.Errorf("the owner is %s, want %s", d.Owner, want)
 			}
