@@ -31,6 +31,10 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(self.keepaliveTime) || duration(self.keepaliveTime) <= duration(has(self.holdTime) ? self.holdTime : '90s')",message="keepaliveTime must not exceed holdTime"
 // +kubebuilder:validation:XValidation:rule="!(has(self.ttlSecurity) && self.ttlSecurity && has(self.ebgpMultiHop) && self.ebgpMultiHop)",message="ttlSecurity (RFC 5082) needs a directly connected peer: it cannot go with ebgpMultiHop"
 // +kubebuilder:validation:XValidation:rule="!(has(self.interface) && has(self.sourceAddress))",message="sourceAddress has no meaning with interface: an unnumbered session uses the link-local address"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || !has(self.peerAddress) || !isIP(self.sourceAddress) || !isIP(self.peerAddress) || ip(self.sourceAddress).family() == ip(self.peerAddress).family()",message="sourceAddress and peerAddress must be of one family: the session runs between them"
+// +kubebuilder:validation:XValidation:rule="!(has(self.ebgpMultiHop) && self.ebgpMultiHop) || (has(self.dynamicASN) ? self.dynamicASN != 'internal' : !has(self.peerASN) || self.peerASN != self.myASN)",message="ebgpMultiHop is for external peers: sessions within one AS may cross several hops without it"
+// +kubebuilder:validation:XValidation:rule="!(has(self.ebgpMultiHop) && self.ebgpMultiHop && has(self.interface))",message="ebgpMultiHop cannot go with interface: an unnumbered peer is on the link itself"
+// +kubebuilder:validation:XValidation:rule="!(has(self.bfdProfile) && size(self.bfdProfile) > 0 && has(self.gracefulRestart) && self.gracefulRestart.enabled)",message="bfdProfile and gracefulRestart contradict each other: BFD drops a session that graceful restart is to keep; choose one"
 type BGPPeerSpec struct {
 	// myASN is our AS number.
 	// +required
@@ -48,15 +52,18 @@ type BGPPeerSpec struct {
 	// +optional
 	DynamicASN *DynamicASN `json:"dynamicASN,omitempty"`
 
-	// peerAddress is the peer's address.
+	// peerAddress is the peer's address. A link-local one does not say on which link it is: use interface.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
 	// +kubebuilder:validation:XValidation:rule="isIP(self)",messageExpression="\"'\" + self + \"' is not an IP address\""
+	// +kubebuilder:validation:XValidation:rule="!isIP(self) || ip(self).isGlobalUnicast() || ip(self).isLoopback()",messageExpression="\"'\" + self + \"' is not the address of a router; for a link-local one set interface instead\""
 	PeerAddress string `json:"peerAddress,omitempty"`
 
 	// interface is the name of the interface on whose other end the peer is (unnumbered); its link-local address is found there.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=15
+	// +kubebuilder:validation:Pattern=`^[^/\s]+$`
 	Interface string `json:"interface,omitempty"`
 
 	// peerPort is the TCP port of the peer.
@@ -66,33 +73,38 @@ type BGPPeerSpec struct {
 	// +kubebuilder:validation:Maximum=65535
 	PeerPort int32 `json:"peerPort,omitempty"`
 
-	// sourceAddress is the local address of the session.
+	// sourceAddress is the local address of the session, of the family of peerAddress. The nodes that nodeSelectors select must have it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
 	// +kubebuilder:validation:XValidation:rule="isIP(self)",messageExpression="\"'\" + self + \"' is not an IP address\""
+	// +kubebuilder:validation:XValidation:rule="!isIP(self) || ip(self).isGlobalUnicast() || ip(self).isLoopback()",messageExpression="\"'\" + self + \"' is not an address that a session can have\""
 	SourceAddress string `json:"sourceAddress,omitempty"`
 
-	// routerID is our BGP identifier, in IPv4 form; absent: the node's IPv4 address.
+	// routerID is our BGP identifier, in IPv4 form, not 0.0.0.0 (RFC 6286); absent: that of the node's other peers, or else the node's
+	// IPv4 address. A node has one: of two peers of a node that differ the older wins, and the newer has no session there.
 	// +optional
 	// +kubebuilder:validation:MaxLength=15
-	// +kubebuilder:validation:XValidation:rule="isIP(self) && ip(self).family() == 4",messageExpression="\"'\" + self + \"' is not an IPv4 address\""
+	// +kubebuilder:validation:XValidation:rule="isIP(self) && ip(self).family() == 4 && !ip(self).isUnspecified()",messageExpression="\"'\" + self + \"' is not an IPv4 address\""
 	RouterID string `json:"routerID,omitempty"`
 
-	// holdTime that we propose (RFC 4271, 4.2): at least 3s.
+	// holdTime that we propose (RFC 4271, 4.2): at least 3s, whole seconds.
 	// +optional
 	// +kubebuilder:default="90s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('3s') && duration(self) <= duration('65535s')",message="holdTime must be 3s to 65535s"
+	// +kubebuilder:validation:XValidation:rule="timestamp(duration(self).getSeconds()) - timestamp(0) == duration(self)",message="holdTime must be whole seconds"
 	HoldTime *metav1.Duration `json:"holdTime,omitempty"`
 
-	// keepaliveTime between KEEPALIVE messages; absent: a third of the hold time.
+	// keepaliveTime between KEEPALIVE messages, whole seconds; absent: a third of the hold time.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('21845s')",message="keepaliveTime must be 1s to 21845s"
+	// +kubebuilder:validation:XValidation:rule="timestamp(duration(self).getSeconds()) - timestamp(0) == duration(self)",message="keepaliveTime must be whole seconds"
 	KeepaliveTime *metav1.Duration `json:"keepaliveTime,omitempty"`
 
-	// connectTime is the pause between attempts to connect.
+	// connectTime is the pause between attempts to connect, whole seconds.
 	// +optional
 	// +kubebuilder:default="5s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('65535s')",message="connectTime must be 1s to 65535s"
+	// +kubebuilder:validation:XValidation:rule="timestamp(duration(self).getSeconds()) - timestamp(0) == duration(self)",message="connectTime must be whole seconds"
 	ConnectTime *metav1.Duration `json:"connectTime,omitempty"`
 
 	// nodeSelectors select the nodes that keep this session; empty: all.
@@ -105,7 +117,7 @@ type BGPPeerSpec struct {
 	// +optional
 	PasswordSecretRef *SecretKeyReference `json:"passwordSecretRef,omitempty"`
 
-	// ebgpMultiHop lets an external peer be several hops away.
+	// ebgpMultiHop lets an external peer be several hops away. Internal peers may be so without it.
 	// +optional
 	EBGPMultiHop bool `json:"ebgpMultiHop,omitempty"`
 
@@ -113,7 +125,7 @@ type BGPPeerSpec struct {
 	// +optional
 	TTLSecurity bool `json:"ttlSecurity,omitempty"`
 
-	// bfdProfile names the BFDProfile of the BFD session to this peer; absent: no BFD.
+	// bfdProfile names the BFDProfile of the BFD session to this peer; absent: no BFD. It cannot go with gracefulRestart.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	BFDProfile string `json:"bfdProfile,omitempty"`
@@ -156,10 +168,11 @@ type GracefulRestart struct {
 	// +required
 	Enabled bool `json:"enabled"`
 
-	// restartTime is how long the peer keeps our routes while we restart, at most 4095s.
+	// restartTime is how long the peer keeps our routes while we restart, whole seconds, at most 4095s.
 	// +optional
 	// +kubebuilder:default="120s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('4095s')",message="restartTime must be 1s to 4095s"
+	// +kubebuilder:validation:XValidation:rule="timestamp(duration(self).getSeconds()) - timestamp(0) == duration(self)",message="restartTime must be whole seconds"
 	RestartTime *metav1.Duration `json:"restartTime,omitempty"`
 }
 

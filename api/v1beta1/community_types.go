@@ -4,7 +4,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // CommunityAlias gives a community a name.
 type CommunityAlias struct {
-	// name that advertisements may use. Unlike an object's name it may have capitals and underscores.
+	// name that advertisements may use. Unlike an object's name it may have capitals and underscores. A well-known name keeps its meaning
+	// whatever an alias says.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63

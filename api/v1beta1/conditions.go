@@ -42,6 +42,8 @@ const (
 	ReasonAnnounced = "Announced"
 	// ReasonNoAdvertisement: no L2Advertisement or BGPAdvertisement selects the Service's addresses.
 	ReasonNoAdvertisement = "NoAdvertisement"
+	// ReasonNoSession: an address of the Service is to be advertised by BGP, and no session with a peer that it goes to is established.
+	ReasonNoSession = "NoSession"
 	// ReasonNotAnnounced: no speaker reports an address of the Service as announced (yet); the message says what to look at.
 	ReasonNotAnnounced = "NotAnnounced"
 	// ReasonAddressConflict: another host on the network uses an address of the Service. The condition is False where the address is not
@@ -75,6 +77,51 @@ const (
 	ReasonInvalidSelector = "InvalidSelector"
 	// ReasonInvalidInterfacePattern: an interface pattern of the object cannot be read.
 	ReasonInvalidInterfacePattern = "InvalidInterfacePattern"
+	// ReasonInvalidSpec: a field of the object, or two together, cannot be used; the message names them.
+	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonInvalidCommunity: a community cannot be read, or is reserved.
+	ReasonInvalidCommunity = "InvalidCommunity"
+	// ReasonUnknownCommunity: a BGPAdvertisement names a community that is neither well-known nor an alias of a Community object.
+	ReasonUnknownCommunity = "UnknownCommunity"
+	// ReasonAliasConflict: an alias of the Community object has no effect, because the name is well-known or an older object defines it
+	// too. The condition is True: the other aliases are in use.
+	ReasonAliasConflict = "AliasConflict"
+	// ReasonAttributeConflict: the BGPAdvertisement and an older one want one route to have different attributes, and the older one's are
+	// used. The condition is True.
+	ReasonAttributeConflict = "AttributeConflict"
+	// ReasonUnknownBFDProfile: a BGPPeer names a BFDProfile that does not exist.
+	ReasonUnknownBFDProfile = "UnknownBFDProfile"
+	// ReasonInvalidBFDProfile: a BGPPeer names a BFDProfile that is refused.
+	ReasonInvalidBFDProfile = "InvalidBFDProfile"
+	// ReasonBFDWithGracefulRestart: a BGPPeer has both, which contradict each other.
+	ReasonBFDWithGracefulRestart = "BFDWithGracefulRestart"
+	// ReasonPasswordNotFound: the Secret of a BGPPeer's password, or the key in it, does not exist.
+	ReasonPasswordNotFound = "PasswordNotFound"
+	// ReasonInvalidPassword: a BGPPeer's password cannot be used; the message says why, and never what it is.
+	ReasonInvalidPassword = "InvalidPassword"
+	// ReasonDuplicatePeer: an older BGPPeer has the same address, or interface, on a node that both select. The newer one has no session
+	// there; the condition is True while it has other nodes.
+	ReasonDuplicatePeer = "DuplicatePeer"
+	// ReasonRouterIDConflict: an older BGPPeer sets another router ID on a node that both select. The newer one has no session there; the
+	// condition is True while it has other nodes.
+	ReasonRouterIDConflict = "RouterIDConflict"
+)
+
+// ConditionEstablished is the condition of BGPPeers: True when every node that is to keep a session has an established one.
+const ConditionEstablished = "Established"
+
+// Reasons of ConditionEstablished.
+const (
+	// ReasonAllEstablished: every session is established.
+	ReasonAllEstablished = "AllEstablished"
+	// ReasonPartlyEstablished: some sessions are established, and others are not; the message names the nodes of these.
+	ReasonPartlyEstablished = "PartlyEstablished"
+	// ReasonNotEstablished: no session is established; the Speaker objects of the nodes that the message names say why.
+	ReasonNotEstablished = "NotEstablished"
+	// ReasonNoNodes: no node is to keep a session.
+	ReasonNoNodes = "NoNodes"
+	// ReasonNotAccepted: the object is refused, see its condition Accepted.
+	ReasonNotAccepted = "NotAccepted"
 )
 
 // Condition types and reasons of Speaker.

@@ -125,28 +125,53 @@ func TestBGPPeerRules(t *testing.T) {
 		edit(&p.Spec)
 		return p
 	}
-	external := DynamicASNExternal
+	external, internal := DynamicASNExternal, DynamicASNInternal
 	for name, c := range map[string]struct {
 		edit  func(*BGPPeerSpec)
 		words []string
 	}{
-		"least":               {func(*BGPPeerSpec) {}, nil},
-		"greatest ASN":        {func(s *BGPPeerSpec) { s.MyASN = 4294967295 }, nil},
-		"ASN 0":               {func(s *BGPPeerSpec) { s.MyASN = 0 }, []string{"spec.myASN"}},
-		"ASN too great":       {func(s *BGPPeerSpec) { s.PeerASN = ptr(4294967296) }, []string{"spec.peerASN"}},
-		"dynamic":             {func(s *BGPPeerSpec) { s.PeerASN, s.DynamicASN = nil, &external }, nil},
-		"dynamic and fixed":   {func(s *BGPPeerSpec) { s.DynamicASN = &external }, []string{"exactly one of peerASN and dynamicASN"}},
-		"no ASN":              {func(s *BGPPeerSpec) { s.PeerASN = nil }, []string{"exactly one of peerASN and dynamicASN"}},
-		"unnumbered":          {func(s *BGPPeerSpec) { s.PeerAddress, s.Interface = "", "eth0" }, nil},
-		"no peer":             {func(s *BGPPeerSpec) { s.PeerAddress = "" }, []string{"exactly one of peerAddress and interface"}},
-		"bad address":         {func(s *BGPPeerSpec) { s.PeerAddress = "router" }, []string{"'router' is not an IP address"}},
-		"bad router ID":       {func(s *BGPPeerSpec) { s.RouterID = "fd00::1" }, []string{"'fd00::1' is not an IPv4 address"}},
-		"hold time 0":         {func(s *BGPPeerSpec) { s.HoldTime = duration(0) }, []string{"holdTime must be 3s"}},
-		"keepalive":           {func(s *BGPPeerSpec) { s.HoldTime, s.KeepaliveTime = duration(9*time.Second), duration(3*time.Second) }, nil},
-		"keepalive too great": {func(s *BGPPeerSpec) { s.KeepaliveTime = duration(2 * time.Minute) }, []string{"keepaliveTime must not exceed holdTime"}},
-		"GTSM and multihop":   {func(s *BGPPeerSpec) { s.TTLSecurity, s.EBGPMultiHop = true, true }, []string{"ttlSecurity"}},
-		"families":            {func(s *BGPPeerSpec) { s.AddressFamilies = []AddressFamily{"ipv4", "ipv6"} }, nil},
-		"unknown family":      {func(s *BGPPeerSpec) { s.AddressFamilies = []AddressFamily{"ipv5"} }, []string{"spec.addressFamilies[0]"}},
+		"least":                      {func(*BGPPeerSpec) {}, nil},
+		"greatest ASN":               {func(s *BGPPeerSpec) { s.MyASN = 4294967295 }, nil},
+		"ASN 0":                      {func(s *BGPPeerSpec) { s.MyASN = 0 }, []string{"spec.myASN"}},
+		"ASN too great":              {func(s *BGPPeerSpec) { s.PeerASN = ptr(4294967296) }, []string{"spec.peerASN"}},
+		"dynamic":                    {func(s *BGPPeerSpec) { s.PeerASN, s.DynamicASN = nil, &external }, nil},
+		"dynamic and fixed":          {func(s *BGPPeerSpec) { s.DynamicASN = &external }, []string{"exactly one of peerASN and dynamicASN"}},
+		"no ASN":                     {func(s *BGPPeerSpec) { s.PeerASN = nil }, []string{"exactly one of peerASN and dynamicASN"}},
+		"unnumbered":                 {func(s *BGPPeerSpec) { s.PeerAddress, s.Interface = "", "eth0" }, nil},
+		"no peer":                    {func(s *BGPPeerSpec) { s.PeerAddress = "" }, []string{"exactly one of peerAddress and interface"}},
+		"bad address":                {func(s *BGPPeerSpec) { s.PeerAddress = "router" }, []string{"'router' is not an IP address"}},
+		"bad router ID":              {func(s *BGPPeerSpec) { s.RouterID = "fd00::1" }, []string{"'fd00::1' is not an IPv4 address"}},
+		"hold time 0":                {func(s *BGPPeerSpec) { s.HoldTime = duration(0) }, []string{"holdTime must be 3s"}},
+		"keepalive":                  {func(s *BGPPeerSpec) { s.HoldTime, s.KeepaliveTime = duration(9*time.Second), duration(3*time.Second) }, nil},
+		"keepalive too great":        {func(s *BGPPeerSpec) { s.KeepaliveTime = duration(2 * time.Minute) }, []string{"keepaliveTime must not exceed holdTime"}},
+		"GTSM and multihop":          {func(s *BGPPeerSpec) { s.TTLSecurity, s.EBGPMultiHop = true, true }, []string{"ttlSecurity"}},
+		"families":                   {func(s *BGPPeerSpec) { s.AddressFamilies = []AddressFamily{"ipv4", "ipv6"} }, nil},
+		"unknown family":             {func(s *BGPPeerSpec) { s.AddressFamilies = []AddressFamily{"ipv5"} }, []string{"spec.addressFamilies[0]"}},
+		"link-local address":         {func(s *BGPPeerSpec) { s.PeerAddress = "fe80::1" }, []string{"'fe80::1' is not the address of a router", "set interface"}},
+		"multicast address":          {func(s *BGPPeerSpec) { s.PeerAddress = "224.0.0.1" }, []string{"is not the address of a router"}},
+		"unspecified address":        {func(s *BGPPeerSpec) { s.PeerAddress = "::" }, []string{"is not the address of a router"}},
+		"router on the node itself":  {func(s *BGPPeerSpec) { s.PeerAddress = "127.0.0.1" }, nil},
+		"no interface name":          {func(s *BGPPeerSpec) { s.PeerAddress, s.Interface = "", "a b" }, []string{"spec.interface"}},
+		"source address":             {func(s *BGPPeerSpec) { s.SourceAddress = "192.168.100.9" }, nil},
+		"source of another family":   {func(s *BGPPeerSpec) { s.SourceAddress = "fd00::9" }, []string{"must be of one family"}},
+		"unspecified source":         {func(s *BGPPeerSpec) { s.SourceAddress = "0.0.0.0" }, []string{"is not an address that a session can have"}},
+		"source with interface":      {func(s *BGPPeerSpec) { s.PeerAddress, s.Interface, s.SourceAddress = "", "eth0", "10.0.0.1" }, []string{"sourceAddress has no meaning with interface"}},
+		"router ID 0.0.0.0":          {func(s *BGPPeerSpec) { s.RouterID = "0.0.0.0" }, []string{"'0.0.0.0' is not an IPv4 address"}},
+		"multihop":                   {func(s *BGPPeerSpec) { s.EBGPMultiHop = true }, nil},
+		"multihop, dynamic external": {func(s *BGPPeerSpec) { s.EBGPMultiHop, s.PeerASN, s.DynamicASN = true, nil, &external }, nil},
+		"multihop, dynamic internal": {func(s *BGPPeerSpec) { s.EBGPMultiHop, s.PeerASN, s.DynamicASN = true, nil, &internal }, []string{"ebgpMultiHop is for external peers"}},
+		"multihop, internal":         {func(s *BGPPeerSpec) { s.EBGPMultiHop, s.PeerASN = true, ptr(64512) }, []string{"ebgpMultiHop is for external peers"}},
+		"multihop, unnumbered":       {func(s *BGPPeerSpec) { s.EBGPMultiHop, s.PeerAddress, s.Interface = true, "", "eth0" }, []string{"ebgpMultiHop cannot go with interface"}},
+		"hold time in fractions":     {func(s *BGPPeerSpec) { s.HoldTime = duration(3500 * time.Millisecond) }, []string{"holdTime must be whole seconds"}},
+		"hold time in minutes":       {func(s *BGPPeerSpec) { s.HoldTime = duration(90 * time.Minute) }, nil},
+		"keepalive in fractions":     {func(s *BGPPeerSpec) { s.KeepaliveTime = duration(1500 * time.Millisecond) }, []string{"keepaliveTime must be whole seconds"}},
+		"connect time in fractions":  {func(s *BGPPeerSpec) { s.ConnectTime = duration(time.Second + 1) }, []string{"connectTime must be whole seconds"}},
+		"BFD":                        {func(s *BGPPeerSpec) { s.BFDProfile, s.GracefulRestart = "fast", &GracefulRestart{} }, nil},
+		"BFD and graceful restart": {func(s *BGPPeerSpec) { s.BFDProfile, s.GracefulRestart = "fast", &GracefulRestart{Enabled: true} },
+			[]string{"bfdProfile and gracefulRestart contradict each other"}},
+		"restart time in fractions": {func(s *BGPPeerSpec) {
+			s.GracefulRestart = &GracefulRestart{Enabled: true, RestartTime: duration(90500 * time.Millisecond)}
+		}, []string{"restartTime must be whole seconds"}},
 		"graceful restart": {func(s *BGPPeerSpec) {
 			s.GracefulRestart = &GracefulRestart{Enabled: true, RestartTime: duration(5000 * time.Second)}
 		}, []string{"restartTime must be"}},
@@ -167,6 +192,9 @@ func TestCommunityRules(t *testing.T) {
 		"large:1:2:5e9":        {"is no large community"},
 		"large:1:2:5000000000": {"is no large community"},
 		"a:b":                  {"'a:b' is neither"},
+
+		"large:4294967295:1:2": {"'large:4294967295:1:2' has the reserved AS number 4294967295 (RFC 7300)"},
+		"large:4294967294:1:2": nil,
 		"no export":            {"is neither"},
 	} {
 		t.Run(string(value), func(t *testing.T) {
@@ -175,6 +203,7 @@ func TestCommunityRules(t *testing.T) {
 	}
 	try(t, &Community{Spec: CommunitySpec{Communities: []CommunityAlias{{Name: "NO_ADVERTISE", Value: "65535:65282"}}}})
 	try(t, &Community{Spec: CommunitySpec{Communities: []CommunityAlias{{Name: "a", Value: "no-export"}}}}, "neither asn:value nor large:a:b:c")
+	try(t, &Community{Spec: CommunitySpec{Communities: []CommunityAlias{{Name: "a", Value: "large:4294967295:0:0"}}}}, "spec.communities[0].value", "RFC 7300")
 	try(t, &BFDProfile{Spec: BFDProfileSpec{ReceiveInterval: 5}}, "spec.receiveInterval")
 	try(t, &BFDProfile{})
 }
