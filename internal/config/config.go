@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"path"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"fairlead.io/fairlead/api/v1beta1"
@@ -25,14 +24,11 @@ func (e *Error) Unwrap() error { return e.err }
 
 // L2Advertisement is a compiled L2Advertisement.
 type L2Advertisement struct {
+	Selection
 	Name string
 
-	pools         map[string]bool
-	poolSelectors []labels.Selector
-	services      []labels.Selector
-	nodes         []labels.Selector
-	interfaces    []string
-	preferences   []preference
+	interfaces  []string
+	preferences []preference
 }
 
 type preference struct {
@@ -43,30 +39,14 @@ type preference struct {
 // CompileL2Advertisement compiles an advertisement. An error is always an *Error.
 func CompileL2Advertisement(adv *v1beta1.L2Advertisement) (*L2Advertisement, error) {
 	spec := &adv.Spec
-	out := &L2Advertisement{Name: adv.Name, pools: make(map[string]bool, len(spec.IPAddressPools)), interfaces: spec.Interfaces}
-	for _, name := range spec.IPAddressPools {
-		out.pools[name] = true
+	selection, err := compileSelection(&spec.AdvertisementSelection)
+	if err != nil {
+		return nil, err
 	}
-	for _, part := range []struct {
-		field string
-		from  []metav1.LabelSelector
-		to    *[]labels.Selector
-	}{
-		{"ipAddressPoolSelectors", spec.IPAddressPoolSelectors, &out.poolSelectors},
-		{"serviceSelectors", spec.ServiceSelectors, &out.services},
-		{"nodeSelectors", spec.NodeSelectors, &out.nodes},
-	} {
-		for i := range part.from {
-			s, err := selector(&part.from[i], fmt.Sprintf("spec.%s[%d]", part.field, i))
-			if err != nil {
-				return nil, err
-			}
-			*part.to = append(*part.to, s)
-		}
-	}
+	out := &L2Advertisement{Selection: selection, Name: adv.Name, interfaces: spec.Interfaces}
 	for i := range spec.PreferredNodeSelectors {
 		p := &spec.PreferredNodeSelectors[i]
-		s, err := selector(&p.Preference, fmt.Sprintf("spec.preferredNodeSelectors[%d].preference", i))
+		s, err := selector(&p.Preference, fmt.Sprintf("spec.preferredNodeSelectors[%d].preference", i), theAdvertisement)
 		if err != nil {
 			return nil, err
 		}
@@ -80,29 +60,6 @@ func CompileL2Advertisement(adv *v1beta1.L2Advertisement) (*L2Advertisement, err
 	}
 	return out, nil
 }
-
-func selector(s *metav1.LabelSelector, field string) (labels.Selector, error) {
-	out, err := metav1.LabelSelectorAsSelector(s)
-	if err != nil {
-		return nil, &Error{v1beta1.ReasonInvalidSelector, fmt.Errorf("%s: %w; correct it, the advertisement is not used until then", field, err)}
-	}
-	return out, nil
-}
-
-// SelectsPool reports whether addresses of a pool are advertised. The name is empty for an address of no known pool, which
-// only an advertisement for all pools selects.
-func (a *L2Advertisement) SelectsPool(name string, set labels.Set) bool {
-	if len(a.pools) == 0 && len(a.poolSelectors) == 0 {
-		return true
-	}
-	return name != "" && (a.pools[name] || (set != nil && len(a.poolSelectors) > 0 && selects(a.poolSelectors, set)))
-}
-
-// SelectsService reports whether a Service with these labels is advertised.
-func (a *L2Advertisement) SelectsService(set labels.Set) bool { return selects(a.services, set) }
-
-// SelectsNode reports whether a node with these labels may announce.
-func (a *L2Advertisement) SelectsNode(set labels.Set) bool { return selects(a.nodes, set) }
 
 // Weight is the sum of the weights of the preferences that select a node with these labels.
 func (a *L2Advertisement) Weight(set labels.Set) int {
@@ -129,14 +86,4 @@ func (a *L2Advertisement) MatchInterfaces(names []string) (matched []string, all
 		}
 	}
 	return matched, false
-}
-
-// selects reports whether one of the selectors matches; none: everything does.
-func selects(selectors []labels.Selector, set labels.Set) bool {
-	for _, s := range selectors {
-		if s.Matches(set) {
-			return true
-		}
-	}
-	return len(selectors) == 0
 }
