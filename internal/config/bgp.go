@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -32,6 +33,8 @@ type BGPObjects struct {
 type BGP struct {
 	// Peers that are not refused, the oldest first. On a node some of them may be, see On.
 	Peers []*BGPPeer
+	// PeerNames are the names of all peers, also of those that are refused, in order.
+	PeerNames []string
 	// Advertisements that are not refused, the oldest first.
 	Advertisements []*BGPAdvertisement
 
@@ -58,9 +61,8 @@ func CompileBGP(o *BGPObjects) *BGP {
 			out.refuse(KindBFDProfile, o.Profiles[i].Name, asError(err))
 		}
 	}
-	peers := make(map[string]bool, len(o.Peers))
 	for _, obj := range byAge(o.Peers) {
-		peers[obj.Name] = true
+		out.PeerNames = append(out.PeerNames, obj.Name)
 		p, err := CompileBGPPeer(obj, profiles, o.Secrets)
 		if err != nil {
 			out.refuse(KindBGPPeer, obj.Name, asError(err))
@@ -72,6 +74,7 @@ func CompileBGP(o *BGPObjects) *BGP {
 		}
 		out.Peers = append(out.Peers, p)
 	}
+	slices.Sort(out.PeerNames)
 	aliases := compileCommunities(byAge(o.Communities), out)
 	for _, obj := range byAge(o.Advertisements) {
 		a, err := CompileBGPAdvertisement(obj, aliases)
@@ -82,7 +85,7 @@ func CompileBGP(o *BGPObjects) *BGP {
 		out.Advertisements = append(out.Advertisements, a)
 		var unknown []string
 		for _, name := range a.Peers {
-			if !peers[name] {
+			if _, known := slices.BinarySearch(out.PeerNames, name); !known {
 				unknown = append(unknown, name)
 			}
 		}

@@ -2,6 +2,7 @@
 package endpoints
 
 import (
+	"iter"
 	"maps"
 	"net/netip"
 
@@ -76,6 +77,12 @@ func (v *View) On(addr netip.Addr, node string) bool {
 	f := v.of(addr)
 	_, ok := f.nodes[node]
 	return ok || f.everywhere
+}
+
+// Nodes yields the nodes that have a serving endpoint of the address's family. With everywhere there is one that counts for every node.
+func (v *View) Nodes(addr netip.Addr) (nodes iter.Seq[string], everywhere bool) {
+	f := v.of(addr)
+	return maps.Keys(f.nodes), f.everywhere
 }
 
 // Equal reports whether two views say the same.

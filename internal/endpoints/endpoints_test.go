@@ -2,6 +2,7 @@ package endpoints
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -58,6 +59,13 @@ func TestFamiliesAndSlices(t *testing.T) {
 	v := FromSlices([]discoveryv1.EndpointSlice{four, more, host})
 	if !v.On(v4, "n1") || !v.On(v4, "n2") || v.On(v4, "n3") || v.Any(v6) {
 		t.Errorf("view %+v", v)
+	}
+	if nodes, everywhere := v.Nodes(v4); everywhere || !slices.Equal(slices.Sorted(nodes), []string{"n1", "n2"}) {
+		t.Error("the nodes are others")
+	}
+	outside := FromSlices([]discoveryv1.EndpointSlice{slice(discoveryv1.AddressTypeIPv6, on("", nil, nil, nil))})
+	if nodes, everywhere := outside.Nodes(v6); !everywhere || len(slices.Collect(nodes)) > 0 {
+		t.Error("an endpoint without a node is on one")
 	}
 	w := FromSlices([]discoveryv1.EndpointSlice{more, four})
 	if !v.Equal(&w) {

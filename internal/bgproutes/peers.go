@@ -1,0 +1,61 @@
+package bgproutes
+
+import (
+	"encoding/binary"
+	"hash/fnv"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"fairlead.io/fairlead/bgp"
+	"fairlead.io/fairlead/internal/config"
+)
+
+// Peers that a node keeps sessions with, in the order of their names. Where the node is cordoned or its speaker is stopping, or a peer
+// is in maintenance, they are drained: routes stay, and are marked for graceful shutdown.
+func (c *Cluster) Peers(node string) []bgp.Peer {
+	p := c.on(node)
+	peers := make([]bgp.Peer, 0, len(p.on.Peers))
+	for _, x := range p.on.Peers {
+		peer := x.Peer
+		peer.GracefulShutdown = p.drain || x.Maintenance
+		switch {
+		case peer.Interface != "": // IPv4 routes have the link-local next hop: another may not be on the link
+		case peer.Address.Is4():
+			peer.NextHop6 = p.first(false)
+		default:
+			peer.NextHop4 = p.first(true)
+		}
+		peers = append(peers, peer)
+	}
+	slices.SortFunc(peers, func(a, b bgp.Peer) int { return strings.Compare(a.Name, b.Name) })
+	return peers
+}
+
+// BFD gives the profiles of those of a node's peers that a BFD session is to be kept with, by name.
+func (c *Cluster) BFD(node string) map[string]*config.BFDProfile {
+	profiles := map[string]*config.BFDProfile{}
+	for _, x := range c.on(node).on.Peers {
+		if x.BFD != nil {
+			profiles[x.Name] = x.BFD
+		}
+	}
+	return profiles
+}
+
+// RouterID is the BGP identifier of a node: what its peers ask for, else its IPv4 address, else a number made from its name, which need
+// not be an address (RFC 6286). It is always valid.
+func (c *Cluster) RouterID(node string) netip.Addr {
+	p := c.on(node)
+	if p.on.RouterID.IsValid() {
+		return p.on.RouterID
+	}
+	if addr := p.first(true); addr.IsValid() {
+		return addr
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(node)) // it never fails
+	var id [4]byte
+	binary.BigEndian.PutUint32(id[:], max(h.Sum32(), 1))
+	return netip.AddrFrom4(id)
+}
