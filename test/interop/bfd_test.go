@@ -97,8 +97,8 @@ func paths() []path {
 	}
 }
 
-// router is FRR or BIRD, in one way of speaking.
-type router interface {
+// bfdRouter is FRR or BIRD, in one way of speaking.
+type bfdRouter interface {
 	Start()
 	Kill()
 	// set gives its end of the paths other timers, and makes it passive or not.
@@ -279,7 +279,7 @@ func TestBIRD(t *testing.T) {
 type lab struct {
 	topology
 	t       *testing.T
-	other   router
+	other   bfdRouter
 	speaker *Speaker
 	paths   []path
 }

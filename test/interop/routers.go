@@ -2,16 +2,19 @@ package interop
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"fairlead.io/fairlead/internal/testnet"
+	"fairlead.io/fairlead/test/router"
 )
 
 // Until waits until why is empty, asking time and again; when it is not within the time, the test fails and says why.
@@ -62,11 +65,39 @@ func (d *daemon) kill() {
 	_ = d.cmd.Wait()
 }
 
+// place is where a router runs, with its files and sockets in a folder of its own. Sockets are files, so that the tools need not be in the
+// router's namespace.
+func place(dir, config string) router.Place {
+	return router.Place{
+		Config: filepath.Join(dir, config), Sockets: dir,
+		Read:  func() ([]byte, error) { return os.ReadFile(filepath.Join(dir, config)) },
+		Write: func(content []byte) error { return os.WriteFile(filepath.Join(dir, config), content, 0o600) },
+		Run: func(ctx context.Context, name string, args ...string) (string, string, error) {
+			var stdout, stderr strings.Builder
+			cmd := exec.CommandContext(ctx, name, args...)
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			err := cmd.Run()
+			return stdout.String(), stderr.String(), err
+		},
+	}
+}
+
+// run starts programs one after another, each when the one before it answers.
+func run(t testing.TB, ns *testnet.Namespace, programs []router.Program) []*daemon {
+	t.Helper()
+	var daemons []*daemon
+	for _, p := range programs {
+		daemons = append(daemons, start(t, ns, p.Path, p.Args...))
+		Until(t, 20*time.Second, p.Name+" answers", func() string { return text(p.Ready(t.Context())) })
+	}
+	return daemons
+}
+
 // FRR is FRR's zebra and bfdd.
 type FRR struct {
 	t       testing.TB
 	ns      *testnet.Namespace
-	dir     string
+	router  router.Router
 	daemons []*daemon
 }
 
@@ -82,12 +113,23 @@ func NewFRR(t testing.TB, ns *testnet.Namespace, config string) *FRR {
 			t.Error(err)
 		}
 	})
-	f := &FRR{t: t, ns: ns, dir: dir}
-	f.write("zebra.conf", "hostname router\n")
-	f.write("bfdd.conf", "hostname router\n"+config)
+	f := &FRR{t: t, ns: ns, router: newRouter(t, router.FRR, place(dir, "frr.conf"), config)}
 	own(t, dir, "frr")
 	f.Start()
 	return f
+}
+
+// newRouter is a router with a configuration file, before it is started.
+func newRouter(t testing.TB, kind router.Kind, p router.Place, config string) router.Router {
+	t.Helper()
+	r, err := router.New(kind, p)
+	if err == nil {
+		err = p.Write([]byte(config))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // own gives a folder and what is in it to a user.
@@ -101,28 +143,13 @@ func own(t testing.TB, dir, user string) {
 	}
 }
 
-func (f *FRR) write(name, content string) {
-	f.t.Helper()
-	if err := os.WriteFile(filepath.Join(f.dir, name), []byte(content), 0o644); err != nil { //nolint:gosec // FRR's user reads it
-		f.t.Fatal(err)
-	}
-}
-
 // Start starts the daemons, with the configuration that they were made with.
 func (f *FRR) Start() {
 	f.t.Helper()
-	for _, name := range []string{"zebra", "bfdd"} {
-		args := []string{
-			"-f", filepath.Join(f.dir, name+".conf"), "-i", filepath.Join(f.dir, name+".pid"),
-			"-z", filepath.Join(f.dir, "zserv.sock"), "--vty_socket", f.dir, "-P", "0",
-		}
-		if name == "bfdd" {
-			args = append(args, "--bfdctl", filepath.Join(f.dir, "bfdd.sock"))
-		}
-		f.daemons = append(f.daemons, start(f.t, f.ns, "/usr/lib/frr/"+name, args...))
-		Until(f.t, 20*time.Second, name+" answers", func() string {
-			return text(exec.CommandContext(f.t.Context(), "vtysh", "--vty_socket", f.dir, "-d", name, "-c", "show version").Run())
-		})
+	programs := slices.DeleteFunc(f.router.Programs(), func(p router.Program) bool { return p.Name == "bgpd" })
+	f.daemons = run(f.t, f.ns, programs)
+	if err := f.router.Start(f.t.Context()); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
@@ -137,20 +164,21 @@ func (f *FRR) Kill() {
 // Configure gives lines of configuration to bfdd.
 func (f *FRR) Configure(lines ...string) {
 	f.t.Helper()
-	f.vtysh(append([]string{"configure terminal", "bfd"}, lines...)...)
+	if err := f.router.Configure(f.t.Context(), append([]string{"bfd"}, lines...)...); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
-func (f *FRR) vtysh(commands ...string) []byte {
+// ask decodes the answer to a command that ends in json.
+func (f *FRR) ask(command string, into any) {
 	f.t.Helper()
-	args := []string{"--vty_socket", f.dir, "-d", "bfdd"}
-	for _, c := range commands {
-		args = append(args, "-c", c)
+	out, err := f.router.Raw(f.t.Context(), command)
+	if err == nil {
+		err = json.Unmarshal([]byte(out), into)
 	}
-	out, err := exec.CommandContext(f.t.Context(), "vtysh", args...).CombinedOutput()
 	if err != nil {
-		f.t.Fatalf("vtysh %q: %v: %s", commands, err, out)
+		f.t.Fatalf("%s: %v: %s", command, err, out)
 	}
-	return out
 }
 
 // FRRPeer is what bfdd says of a session.
@@ -170,9 +198,7 @@ type FRRPeer struct {
 func (f *FRR) Peers() map[string]FRRPeer {
 	f.t.Helper()
 	var list []FRRPeer
-	if out := f.vtysh("show bfd peers json"); json.Unmarshal(out, &list) != nil {
-		f.t.Fatalf("bfdd says %s", out)
-	}
+	f.ask("show bfd peers json", &list)
 	peers := map[string]FRRPeer{}
 	for _, p := range list {
 		peers[p.Peer] = p
@@ -186,9 +212,7 @@ func (f *FRR) SessionDowns() int {
 	var list []struct {
 		Downs int `json:"session-down"`
 	}
-	if out := f.vtysh("show bfd peers counters json"); json.Unmarshal(out, &list) != nil {
-		f.t.Fatalf("bfdd says %s", out)
-	}
+	f.ask("show bfd peers counters json", &list)
 	sum := 0
 	for _, p := range list {
 		sum += p.Downs
@@ -198,57 +222,43 @@ func (f *FRR) SessionDowns() int {
 
 // BIRD is BIRD 2.
 type BIRD struct {
-	t      testing.TB
-	ns     *testnet.Namespace
-	dir    string
-	daemon *daemon
+	t       testing.TB
+	ns      *testnet.Namespace
+	router  router.Router
+	daemons []*daemon
 }
 
 // NewBIRD starts BIRD with a protocol bfd of that content.
 func NewBIRD(t testing.TB, ns *testnet.Namespace, bfd string) *BIRD {
 	t.Helper()
-	b := &BIRD{t: t, ns: ns, dir: t.TempDir()}
-	b.write(bfd)
+	b := &BIRD{t: t, ns: ns, router: newRouter(t, router.BIRD, place(t.TempDir(), "bird.conf"), birdConfig(bfd))}
 	b.Start()
 	return b
 }
 
-func (b *BIRD) write(bfd string) {
-	b.t.Helper()
-	config := "router id 192.0.2.2;\nprotocol device { }\nprotocol bfd {\n" + bfd + "\n}\n"
-	if err := os.WriteFile(filepath.Join(b.dir, "bird.conf"), []byte(config), 0o600); err != nil {
-		b.t.Fatal(err)
-	}
+func birdConfig(bfd string) string {
+	return "router id 192.0.2.2;\nprotocol device { }\nprotocol bfd {\n" + bfd + "\n}\n"
 }
 
 // Start starts BIRD.
 func (b *BIRD) Start() {
 	b.t.Helper()
-	b.daemon = start(b.t, b.ns, "bird", "-f", "-c", filepath.Join(b.dir, "bird.conf"), "-s", filepath.Join(b.dir, "bird.ctl"))
-	Until(b.t, 20*time.Second, "BIRD answers", func() string {
-		return text(exec.CommandContext(b.t.Context(), "birdc", "-s", filepath.Join(b.dir, "bird.ctl"), "show", "status").Run())
-	})
+	b.daemons = run(b.t, b.ns, b.router.Programs())
 }
 
 // Kill ends BIRD without a word to anybody.
-func (b *BIRD) Kill() { b.daemon.kill() }
+func (b *BIRD) Kill() {
+	for _, d := range b.daemons {
+		d.kill()
+	}
+}
 
 // Configure gives the protocol another content.
 func (b *BIRD) Configure(bfd string) {
 	b.t.Helper()
-	b.write(bfd)
-	if out := b.birdc("configure"); !strings.Contains(out, "Reconfigur") {
-		b.t.Fatalf("BIRD says %s", out)
+	if err := b.router.Replace(b.t.Context(), []byte(birdConfig(bfd))); err != nil {
+		b.t.Fatal(err)
 	}
-}
-
-func (b *BIRD) birdc(command ...string) string {
-	b.t.Helper()
-	out, err := exec.CommandContext(b.t.Context(), "birdc", append([]string{"-s", filepath.Join(b.dir, "bird.ctl")}, command...)...).CombinedOutput()
-	if err != nil {
-		b.t.Fatalf("birdc %q: %v: %s", command, err, out)
-	}
-	return string(out)
 }
 
 // BIRDSession is what BIRD says of a session.
@@ -269,8 +279,12 @@ func (b *BIRD) Sessions() map[string]BIRDSession {
 		}
 		return time.Duration(f*1000+0.5) * time.Millisecond
 	}
+	out, err := b.router.Raw(b.t.Context(), "show bfd sessions")
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	sessions := map[string]BIRDSession{}
-	for line := range strings.Lines(b.birdc("show", "bfd", "sessions")) {
+	for line := range strings.Lines(out) {
 		if f := strings.Fields(line); len(f) == 6 && strings.ContainsAny(f[0], ".:") && f[0] != "IP" {
 			since, err := time.Parse("15:04:05.000", f[3])
 			if err != nil {
