@@ -51,6 +51,7 @@ for package in "${missing[@]}"; do
 	case $package in
 	frr) service=frr ;;
 	bird2) service=bird ;;
+	gobgpd) service=gobgpd ;;
 	*) continue ;;
 	esac
 	! [ -d /run/systemd/system ] || systemctl disable --quiet "$service"

@@ -19,8 +19,8 @@ type Fault string
 
 // The faults.
 const (
-	// LinkDown cuts the host's link at the bridge. The host sees its carrier go, like that of a pulled cable; everyone else
-	// sees silence. It keeps its addresses and routes.
+	// LinkDown cuts the host's link at the bridge: to the LAN, or, of ext, to the network behind the routers. The host sees its carrier go,
+	// like that of a pulled cable; everyone else sees silence. It keeps its addresses and routes.
 	LinkDown Fault = "link-down"
 	// LinkUp ends LinkDown.
 	LinkUp Fault = "link-up"
@@ -49,7 +49,7 @@ func (h *Host) Fault(f Fault) error {
 	var err error
 	switch f {
 	case LinkDown, LinkUp:
-		err = netns.SetPort(h.lab.lanNamespace(), h.Name, f == LinkUp)
+		err = netns.SetPort(h.network(), h.Name, f == LinkUp)
 	case KillSpeaker:
 		err = h.Signal(speakerProgram, unix.SIGKILL)
 	case StopSpeaker:

@@ -13,6 +13,7 @@ import (
 
 	"fairlead.io/fairlead/test/lab/internal/render"
 	"fairlead.io/fairlead/test/lab/plan"
+	"fairlead.io/fairlead/test/router"
 )
 
 // cniFolders are where distributions put the CNI plugins.
@@ -55,7 +56,7 @@ func isStateDir(dir string) (bool, error) {
 
 // writeState is what makes the lab known to later commands.
 func (l *Lab) writeState() error {
-	raw, err := json.Marshal(state{Nodes: l.cfg.Nodes, ProxyMode: l.cfg.ProxyMode, Port: l.port, Root: l.cfg.Root})
+	raw, err := json.Marshal(state{Nodes: l.cfg.Nodes, ProxyMode: l.cfg.ProxyMode, Port: l.port, Root: l.cfg.Root, Routers: l.routers})
 	if err != nil {
 		return fmt.Errorf("write the lab's state: %w", err)
 	}
@@ -94,6 +95,7 @@ func (l *Lab) writeFiles() error {
 	cp := l.controlPlane()
 	errs := []error{
 		makeFolders(l.Hosts()),
+		l.makeRouterFolders(),
 		kubeconfig(l.Kubeconfig(), fmt.Sprintf("https://127.0.0.1:%d", l.port), adminUser),
 		kubeconfig(l.LANKubeconfig(), lan, adminUser),
 		kubeconfig(cp.dir("manager.kubeconfig"), lan, managerUser),
@@ -117,6 +119,25 @@ func makeFolders(hosts []*Host) error {
 			if err := os.MkdirAll(h.dir(name), 0o750); err != nil {
 				return fmt.Errorf("make the folder of host %s: %w", h.Name, err)
 			}
+		}
+	}
+	return nil
+}
+
+// makeRouterFolders makes what FRR finds at /etc/frr: a file for vtysh, and its configuration when it starts. What vtysh writes is the
+// lab's too.
+func (l *Lab) makeRouterFolders() error {
+	for _, r := range l.Routers() {
+		if r.kind != router.FRR {
+			continue
+		}
+		dir := r.dir("etc", "frr")
+		// Its daemons run as another user.
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("make the folder of host %s: %w", r.Name, err)
+		}
+		if err := replaceFile(filepath.Join(dir, "vtysh.conf"), []byte("service integrated-vtysh-config\n")); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -31,7 +31,7 @@ type Host struct {
 	lab *Lab
 }
 
-// Interface is the name of the host's leg on the LAN.
+// Interface is the name of the host's leg on the LAN, or, of ext, on the network behind the routers.
 func (h *Host) Interface() string { return plan.Interface }
 
 // Namespace is the name of the host's network namespace, for ip-netns(8).
@@ -77,6 +77,15 @@ func (h *Host) Exec(ctx context.Context, command ...string) (Result, error) {
 }
 
 func (h *Host) execInput(ctx context.Context, stdin *os.File, command ...string) (Result, error) {
+	result, err := h.exec(ctx, stdin, command)
+	if err != nil {
+		err = fmt.Errorf("run %q on %s: %w: %s", strings.Join(command, " "), h.Name, err, strings.TrimSpace(result.Stderr))
+	}
+	return result, err
+}
+
+// exec is Exec with an error that does not repeat the command.
+func (h *Host) exec(ctx context.Context, stdin *os.File, command []string) (Result, error) {
 	if len(command) == 0 {
 		return Result{}, errors.New("no command to run")
 	}
@@ -99,7 +108,7 @@ func (h *Host) execInput(ctx context.Context, stdin *os.File, command ...string)
 		if ctx.Err() != nil {
 			err = errors.Join(ctx.Err(), err)
 		}
-		return result, fmt.Errorf("run %q on %s: %w: %s", strings.Join(command, " "), h.Name, err, strings.TrimSpace(result.Stderr))
+		return result, err
 	}
 	return result, nil
 }

@@ -18,6 +18,7 @@ import (
 	"fairlead.io/fairlead/test/lab/internal/hostns"
 	"fairlead.io/fairlead/test/lab/internal/netns"
 	"fairlead.io/fairlead/test/lab/plan"
+	"fairlead.io/fairlead/test/router"
 )
 
 // Defaults of a Config.
@@ -48,6 +49,11 @@ type Config struct {
 	Nodes int
 	// ProxyMode of kube-proxy: nftables or iptables. Default: nftables.
 	ProxyMode string
+	// Routers that the lab is to have, each kind once: the first is tor, the default route of nodes and ext, the next tor2, and so on. Those that a
+	// lab has already keep their places, and stay when they are not named. Default: none.
+	Routers []router.Kind
+	// RouterSettings of all routers, except that GoBGP goes without BFD; nil: those that they have.
+	RouterSettings *router.Settings
 	// Install says whether Up installs Fairlead, from Kustomization (default: ROOT/config/default).
 	Install       bool
 	Kustomization string
@@ -104,17 +110,19 @@ func setDefault(s *string, value string) {
 
 // Lab is a lab that was brought up.
 type Lab struct {
-	cfg  Config
-	plan plan.Plan
-	port int
+	cfg     Config
+	plan    plan.Plan
+	port    int
+	routers []routerState
 }
 
 // state is what later commands need to know; it is in StateDir.
 type state struct {
-	Nodes     int    `json:"nodes"`
-	ProxyMode string `json:"proxyMode"`
-	Port      int    `json:"port"`
-	Root      string `json:"root"`
+	Nodes     int           `json:"nodes"`
+	ProxyMode string        `json:"proxyMode"`
+	Port      int           `json:"port"`
+	Root      string        `json:"root"`
+	Routers   []routerState `json:"routers,omitempty"`
 }
 
 const (
@@ -144,15 +152,15 @@ func Open(cfg Config) (*Lab, error) {
 	}
 	cfg.Nodes, cfg.ProxyMode = s.Nodes, s.ProxyMode
 	setDefault(&cfg.Root, s.Root)
-	return newLab(cfg, s.Port)
+	return newLab(cfg, s.Port, s.Routers)
 }
 
-func newLab(cfg Config, port int) (*Lab, error) {
-	p, err := plan.New(cfg.Nodes)
+func newLab(cfg Config, port int, routers []routerState) (*Lab, error) {
+	p, err := plan.New(cfg.Nodes, len(routers))
 	if err != nil {
 		return nil, err
 	}
-	return &Lab{cfg: cfg, plan: p, port: port}, nil
+	return &Lab{cfg: cfg, plan: p, port: port, routers: routers}, nil
 }
 
 // Name is the lab's name.
@@ -187,7 +195,7 @@ func (l *Lab) RESTConfig() (*rest.Config, error) {
 	}, nil
 }
 
-// Host finds a host by name: cp, client, node1 and so on.
+// Host finds a host by name: cp, client, node1 and so on, and with routers tor, tor2 and so on and ext.
 func (l *Lab) Host(name string) (*Host, error) {
 	h, ok := l.plan.Host(name)
 	if !ok {
@@ -235,7 +243,7 @@ func (l *Lab) dist(name string) string   { return filepath.Join(l.cfg.Root, "dis
 func namespacePrefix(name string) string { return name + "-" }
 
 // places are all that a lab of any size calls its namespaces after the prefix. Others may use the same prefix.
-var places = regexp.MustCompile(`^(lan|cp|client|node[0-9]+)$`)
+var places = regexp.MustCompile(`^(lan|outside|cp|client|node[0-9]+|tor[0-9]*|ext)$`)
 
 // namespaces lists the lab's network namespaces that there are.
 func namespaces(name string) ([]string, error) {
@@ -247,7 +255,8 @@ func namespaces(name string) ([]string, error) {
 	return slices.DeleteFunc(names, func(s string) bool { return !places.MatchString(strings.TrimPrefix(s, prefix)) }), nil
 }
 
-func (l *Lab) lanNamespace() string { return namespacePrefix(l.cfg.Name) + "lan" }
+func (l *Lab) lanNamespace() string     { return namespacePrefix(l.cfg.Name) + "lan" }
+func (l *Lab) outsideNamespace() string { return namespacePrefix(l.cfg.Name) + "outside" }
 
 // cgroupOf is the lab's control group, in every hierarchy.
 func cgroupOf(name string) string { return name + "-lab" }

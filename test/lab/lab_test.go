@@ -6,13 +6,20 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"flag"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
 
 	"fairlead.io/fairlead/test/lab/plan"
+	"fairlead.io/fairlead/test/router"
 )
 
 func TestConfigDefaults(t *testing.T) {
@@ -24,7 +31,7 @@ func TestConfigDefaults(t *testing.T) {
 		Name: "fairlead", StateDir: "/var/lib/fairlead-lab", Root: "/src", Executable: "/src/bin/lab",
 		Nodes: 3, ProxyMode: "nftables", Kustomization: "/src/config/default",
 	}
-	if err != nil || c != want {
+	if err != nil || !reflect.DeepEqual(c, want) {
 		t.Errorf("defaults = %+v, %v, want %+v", c, err, want)
 	}
 	other, err := Config{Name: "other"}.withDefaults()
@@ -89,7 +96,7 @@ func testLab(t *testing.T) *Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := newLab(cfg, 1)
+	l, err := newLab(cfg, 1, []routerState{{Kind: router.FRR}, {Kind: router.BIRD}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +105,7 @@ func testLab(t *testing.T) *Lab {
 
 func TestHosts(t *testing.T) {
 	l := testLab(t)
-	if _, err := l.Host("node9"); err == nil || !strings.Contains(err.Error(), "cp, client, node1, node2") {
+	if _, err := l.Host("node9"); err == nil || !strings.Contains(err.Error(), "cp, client, node1, node2, tor, tor2, ext") {
 		t.Errorf("unknown host gave error %v, want one with the hosts there are", err)
 	}
 	h, err := l.Host("node2")
@@ -116,7 +123,7 @@ func TestHosts(t *testing.T) {
 // Every place that a lab makes is one that it finds again, and nobody else's.
 func TestNamespaceNames(t *testing.T) {
 	l := testLab(t)
-	names := []string{l.lanNamespace()}
+	names := []string{l.lanNamespace(), l.outsideNamespace()}
 	for _, h := range l.Hosts() {
 		names = append(names, h.Namespace())
 	}
@@ -125,14 +132,15 @@ func TestNamespaceNames(t *testing.T) {
 			t.Errorf("down would not find namespace %s", name)
 		}
 	}
-	for _, place := range []string{"", "l2test", "node", "node1x", "xcp"} {
+	for _, place := range []string{"", "l2test", "node", "node1x", "xcp", "torx", "ext2"} {
 		if places.MatchString(place) {
 			t.Errorf("down would remove another's namespace %s%s", namespacePrefix(l.Name()), place)
 		}
 	}
 }
 
-// The client must not reach pods or services but through the nodes; nodes must reach each other's pods.
+// The client must not reach pods or services but through the nodes; nodes must reach each other's pods; ext knows the first router, and routers
+// what BGP tells them.
 func TestRoutes(t *testing.T) {
 	l := testLab(t)
 	for _, h := range l.Hosts() {
@@ -142,18 +150,100 @@ func TestRoutes(t *testing.T) {
 			to[r.To.String()] = r.Via.String()
 		}
 		switch {
-		case h.Role == plan.Client && len(to) != 0:
-			t.Errorf("the client has routes: %v", to)
+		case (h.Role == plan.Client || h.Role == plan.Router) && len(to) != 0:
+			t.Errorf("%s has routes: %v", h.Name, to)
+		case h.Role == plan.Outside && (len(to) != 2 || to["0.0.0.0/0"] != "192.168.200.1" || to["::/0"] != "fd00:200::1"):
+			t.Errorf("routes of ext: %v", to)
 		case h.Role == plan.ControlPlane && (len(to) != 6 || to["10.233.65.0/24"] != "192.168.100.12" || to["0.0.0.0/0"] != "192.168.100.1"):
 			t.Errorf("routes of the control plane: %v", to)
 		case h.Name == "node1" && (len(to) != 4 || to["fd00:10:233:65::/64"] != "fd00:100::12" || to["::/0"] != "fd00:100::1"):
 			t.Errorf("routes of node1: %v", to)
 		}
-		if leg.Forward != (h.Role == plan.Node) {
+		if leg.Forward != (h.Role == plan.Node || h.Role == plan.Router) {
 			t.Errorf("%s forwards: %v", h.Name, leg.Forward)
+		}
+		if outside := h.network() == l.outsideNamespace(); outside != (h.Role == plan.Outside) {
+			t.Errorf("%s is on the network behind the routers: %v", h.Name, outside)
 		}
 	}
 }
+
+// Routers that there are keep their places; others come after them; settings are for all.
+func TestAddRouters(t *testing.T) {
+	bfd := &router.BFD{Interval: 100 * time.Millisecond, Multiplier: 3}
+	there := []routerState{{Kind: router.BIRD, Settings: router.Settings{Password: "a"}}}
+	for name, tc := range map[string]struct {
+		there    []routerState
+		kinds    []router.Kind
+		settings *router.Settings
+		want     []routerState
+		fails    string
+	}{
+		"none":        {},
+		"as they are": {there: there, want: there},
+		"named again": {there: there, kinds: []router.Kind{router.BIRD}, want: there},
+		"one more":    {there: there, kinds: []router.Kind{router.FRR, router.BIRD}, want: []routerState{there[0], {Kind: router.FRR}}},
+		"other settings": {there: there, kinds: []router.Kind{router.GoBGP}, settings: &router.Settings{BFD: bfd}, want: []routerState{
+			{Kind: router.BIRD, Settings: router.Settings{BFD: bfd}}, {Kind: router.GoBGP},
+		}},
+		"for nobody": {settings: &router.Settings{}, fails: "--routers"},
+		"impossible": {there: there, settings: &router.Settings{HoldTime: 1}, fails: "hold time"},
+	} {
+		before := slices.Clone(tc.there)
+		got, err := addRouters(tc.there, tc.kinds, tc.settings)
+		if tc.fails != "" {
+			if err == nil || !strings.Contains(err.Error(), tc.fails) {
+				t.Errorf("%s: error %v, want one with %q", name, err, tc.fails)
+			}
+			continue
+		}
+		if err != nil || !reflect.DeepEqual(got, tc.want) || !reflect.DeepEqual(tc.there, before) {
+			t.Errorf("%s: %+v, %v, want %+v", name, got, err, tc.want)
+		}
+	}
+}
+
+// What is in test/lab/routers, for routers that are no part of a lab, is what the lab itself would write.
+func TestRouterFiles(t *testing.T) {
+	p, err := plan.New(3, len(router.Kinds()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, h := range p.WithRole(plan.Router) {
+		k := router.Kinds()[i]
+		want, err := router.Render(k, routerConfig(p, h, router.Settings{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join("routers", k.FileName())
+		if *update {
+			if err := os.WriteFile(file, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not what the lab writes (%v): run `go test ./test/lab -run TestRouterFiles -update`", file, err)
+		}
+	}
+	raw, err := os.ReadFile(filepath.Join("routers", "compose.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compose struct {
+		Services map[string]struct{ Volumes []string }
+	}
+	if err := yaml.Unmarshal(raw, &compose); err != nil || len(compose.Services["router"].Volumes) != 3 {
+		t.Fatalf("compose.yaml: %+v, %v, want a service router with three volumes", compose, err)
+	}
+	for _, v := range compose.Services["router"].Volumes {
+		from, _, _ := strings.Cut(v, ":")
+		if _, err := os.Stat(filepath.Join("routers", from)); err != nil {
+			t.Errorf("compose.yaml mounts what is not there: %v", err)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "rewrite test/lab/routers")
 
 func TestUsers(t *testing.T) {
 	got := map[string]string{}

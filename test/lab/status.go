@@ -20,15 +20,21 @@ import (
 // ErrDegraded says that something of the lab does not run.
 var ErrDegraded = errors.New("not everything of the lab runs: `bin/lab up` restarts what is missing")
 
-// daemonsOf lists what runs on a host of each role.
-func daemonsOf(role plan.Role) []string {
-	switch role {
+// daemons lists what runs on the host when all does.
+func (h *Host) daemons() ([]string, error) {
+	switch h.Role {
 	case plan.ControlPlane:
-		return []string{"etcd", apiServerProgram, "kube-controller-manager", "kube-scheduler"}
+		return []string{"etcd", apiServerProgram, "kube-controller-manager", "kube-scheduler"}, nil
 	case plan.Node:
-		return []string{"containerd", "kubelet", "kube-proxy"}
+		return []string{"containerd", "kubelet", "kube-proxy"}, nil
+	case plan.Router:
+		r, err := h.lab.Router(h.Name)
+		if err != nil {
+			return nil, err
+		}
+		return r.daemons()
 	default:
-		return nil
+		return nil, nil
 	}
 }
 
@@ -47,28 +53,26 @@ func (l *Lab) Status(ctx context.Context, w io.Writer) error {
 	t := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
 	row := func(cells ...string) { _, _ = t.Write([]byte(strings.Join(cells, "\t") + "\n")) } // a buffer takes all
 	row("HOST", "IPV4", "IPV6", "LINK", "RUNS", "STATE")
-	degraded := false
+	healthy := 0
 	for _, h := range l.Hosts() {
 		link, runs, state := "-", "-", "down"
 		if i, ok := inits[h.Name]; ok {
 			if link, err = h.link(); err != nil {
 				return err
 			}
-			running, missing, err := daemons(i, h.Role)
+			running, missing, err := h.running(i)
 			if err != nil {
 				return err
 			}
-			runs, state = strings.Join(running, " "), "up"
-			if len(missing) > 0 {
-				state = "missing: " + strings.Join(missing, " ")
-			} else if h.Role == plan.Node {
-				state = "Ready"
-				if err := client.nodeReady(ctx, h.Name); err != nil {
-					state = err.Error()
+			runs, state = strings.Join(running, " "), "missing: "+strings.Join(missing, " ")
+			if len(missing) == 0 {
+				if state, err = h.state(ctx, client); err == nil {
+					healthy++
+				} else {
+					state = strings.Join(strings.Fields(err.Error()), " ") // in one line
 				}
 			}
 		}
-		degraded = degraded || (state != "up" && state != "Ready")
 		row(h.Name, h.IPv4.String(), h.IPv6.String(), link, runs, state)
 	}
 	if err := t.Flush(); err != nil {
@@ -77,14 +81,35 @@ func (l *Lab) Status(ctx context.Context, w io.Writer) error {
 	if _, err := text.WriteTo(w); err != nil {
 		return err
 	}
-	if degraded {
+	if healthy < len(l.Hosts()) {
 		return ErrDegraded
 	}
 	return nil
 }
 
-func daemons(i hostns.Init, role plan.Role) (running, missing []string, err error) {
-	for _, name := range daemonsOf(role) {
+// state is a word for a host on which everything runs, or an error when that is not enough.
+func (h *Host) state(ctx context.Context, client *api) (string, error) {
+	switch h.Role {
+	case plan.Node:
+		return "Ready", client.nodeReady(ctx, h.Name)
+	case plan.Router:
+		r, err := h.lab.Router(h.Name)
+		if err != nil {
+			return "", err
+		}
+		return r.state(ctx)
+	default:
+		return "up", nil
+	}
+}
+
+// running looks for the host's daemons.
+func (h *Host) running(i hostns.Init) (running, missing []string, err error) {
+	names, err := h.daemons()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range names {
 		pids, err := i.Daemons(name)
 		if err != nil {
 			return nil, nil, err

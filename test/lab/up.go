@@ -67,7 +67,11 @@ func Up(ctx context.Context, cfg Config, progress io.Writer) (_ *Lab, err error)
 		return nil, err
 	}
 	report("hosts are up: %s", l.hostNames())
-	if err := l.startCluster(ctx, report); err != nil {
+	// Routers and cluster do not wait for each other.
+	g, started := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.startRouters(started, report) })
+	g.Go(func() error { return l.startCluster(started, report) })
+	if err := g.Wait(); err != nil {
 		return nil, err
 	}
 	if cfg.Install {
@@ -102,6 +106,17 @@ func prepare(ctx context.Context, cfg Config, report reporter) (*Lab, error) {
 	case l.cfg.Nodes != cfg.Nodes || l.cfg.ProxyMode != cfg.ProxyMode:
 		return nil, fmt.Errorf("lab %s is up with %d nodes and proxy mode %s, not %d and %s: run `bin/lab down` first",
 			cfg.Name, l.cfg.Nodes, l.cfg.ProxyMode, cfg.Nodes, cfg.ProxyMode)
+	default:
+		routers, err := addRouters(l.routers, cfg.Routers, cfg.RouterSettings)
+		if err != nil {
+			return nil, err
+		}
+		if l, err = newLab(l.cfg, l.port, routers); err != nil {
+			return nil, err
+		}
+		if err := l.writeState(); err != nil {
+			return nil, err
+		}
 	}
 	l.cfg.Kustomization = cfg.Kustomization
 	if err := l.ensureSecrets(); err != nil {
@@ -134,17 +149,27 @@ func begin(ctx context.Context, cfg Config, report reporter) (*Lab, error) {
 	if err := listener.Close(); err != nil {
 		return nil, fmt.Errorf("find a free port: %w", err)
 	}
-	l, err := newLab(cfg, int(port))
+	routers, err := addRouters(nil, cfg.Routers, cfg.RouterSettings)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newLab(cfg, int(port), routers)
 	if err != nil {
 		return nil, err
 	}
 	return l, l.writeState()
 }
 
-// startHosts makes the LAN and the hosts on it, as far as they are missing.
+// startHosts makes the networks and the hosts on them, as far as they are missing.
 func (l *Lab) startHosts() error {
-	if err := netns.EnsureBridge(l.lanNamespace()); err != nil {
-		return err
+	switches := []string{l.lanNamespace()}
+	if len(l.routers) > 0 {
+		switches = append(switches, l.outsideNamespace())
+	}
+	for _, s := range switches {
+		if err := netns.EnsureBridge(s); err != nil {
+			return err
+		}
 	}
 	running, err := hostns.Inits(l.cfg.Name)
 	if err != nil {
@@ -153,8 +178,13 @@ func (l *Lab) startHosts() error {
 	var g errgroup.Group
 	for _, h := range l.Hosts() {
 		g.Go(func() error {
-			if err := netns.EnsureLeg(l.lanNamespace(), l.leg(h)); err != nil {
+			if err := netns.EnsureLeg(h.network(), l.leg(h)); err != nil {
 				return err
+			}
+			if h.Role == plan.Router {
+				if err := netns.EnsureLeg(l.outsideNamespace(), l.outsideLeg(h)); err != nil {
+					return err
+				}
 			}
 			if _, ok := running[h.Name]; ok {
 				return nil
@@ -166,30 +196,62 @@ func (l *Lab) startHosts() error {
 	return g.Wait()
 }
 
-// leg says how a host is on the LAN. Only the client has no routes: it knows the LAN and nothing behind it.
+// network is the namespace of the switch that the host's first leg is on: the LAN's, but for ext.
+func (h *Host) network() string {
+	if h.Role == plan.Outside {
+		return h.lab.outsideNamespace()
+	}
+	return h.lab.lanNamespace()
+}
+
+// outsideLeg says how a router is on the network behind it.
+func (l *Lab) outsideLeg(h *Host) netns.Leg {
+	return netns.Leg{
+		Namespace: h.Namespace(), Port: h.Name, Interface: plan.OutsideInterface, MAC: h.OutsideMAC,
+		Addrs: []netip.Prefix{
+			netip.PrefixFrom(h.Outside4, l.plan.Outside4.Bits()),
+			netip.PrefixFrom(h.Outside6, l.plan.Outside6.Bits()),
+		},
+		Forward: true,
+	}
+}
+
+// leg says how a host is on its first network. The client has no routes: it knows the LAN and nothing behind it. A router has none but those
+// that BGP gives it.
 func (l *Lab) leg(h *Host) netns.Leg {
+	net4, net6 := l.plan.LAN4, l.plan.LAN6
+	if h.Role == plan.Outside {
+		net4, net6 = l.plan.Outside4, l.plan.Outside6
+	}
 	leg := netns.Leg{
 		Namespace: h.Namespace(), Port: h.Name, Interface: plan.Interface, MAC: h.MAC,
-		Addrs: []netip.Prefix{
-			netip.PrefixFrom(h.IPv4, l.plan.LAN4.Bits()),
-			netip.PrefixFrom(h.IPv6, l.plan.LAN6.Bits()),
-		},
-		Forward: h.Role == plan.Node,
+		Addrs:   []netip.Prefix{netip.PrefixFrom(h.IPv4, net4.Bits()), netip.PrefixFrom(h.IPv6, net6.Bits())},
+		Forward: h.Role == plan.Node || h.Role == plan.Router,
 	}
-	if h.Role == plan.Client {
+	switch h.Role {
+	case plan.Client, plan.Router:
 		return leg
+	case plan.Outside:
+		tor := l.plan.WithRole(plan.Router)[0]
+		leg.Routes = defaultRoutes(tor.Outside4, tor.Outside6)
+		return leg
+	default:
 	}
 	// A Service's address is rewritten only after a route was found for it: the default route is what lets a host use one.
-	leg.Routes = []netns.Route{
-		{To: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: l.plan.Gateway4},
-		{To: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Via: l.plan.Gateway6},
-	}
+	leg.Routes = defaultRoutes(l.plan.Gateway4, l.plan.Gateway6)
 	for _, n := range l.plan.WithRole(plan.Node) {
 		if n.Name != h.Name {
 			leg.Routes = append(leg.Routes, netns.Route{To: n.Pods4, Via: n.IPv4}, netns.Route{To: n.Pods6, Via: n.IPv6})
 		}
 	}
 	return leg
+}
+
+func defaultRoutes(via4, via6 netip.Addr) []netns.Route {
+	return []netns.Route{
+		{To: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: via4},
+		{To: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Via: via6},
+	}
 }
 
 // startCluster starts Kubernetes on the hosts, as much at a time as depends on nothing else.

@@ -13,10 +13,12 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"fairlead.io/fairlead/test/lab"
+	"fairlead.io/fairlead/test/router"
 )
 
 func newCommand() *cobra.Command {
@@ -25,7 +27,8 @@ func newCommand() *cobra.Command {
 		Use:   "lab",
 		Short: "A real Kubernetes cluster in network namespaces on this machine",
 		Long: `A real Kubernetes cluster in network namespaces on this machine: etcd, API server, controller manager and scheduler
-on host cp, containerd, kubelet and kube-proxy on node1.., and host client on the same LAN.`,
+on host cp, containerd, kubelet and kube-proxy on node1.., and host client on the same LAN; with --routers also BGP routers tor, tor2..
+on the LAN, and host ext behind them.`,
 		// Run makes a word that is no command an error.
 		Args:             cobra.NoArgs,
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -76,14 +79,26 @@ func checkCommand() *cobra.Command {
 
 func upCommand(cfg *lab.Config) *cobra.Command {
 	var routers []string
+	var settings router.Settings
+	var bfd time.Duration
 	var noInstall bool
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Bring the lab up, or what is missing of it, and print the path of its kubeconfig",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if len(routers) > 0 {
-				return fmt.Errorf("--routers %s: routers are not yet part of the lab", strings.Join(routers, ","))
+			for _, name := range routers {
+				kind, err := router.ParseKind(name)
+				if err != nil {
+					return fmt.Errorf("--routers: %w", err)
+				}
+				cfg.Routers = append(cfg.Routers, kind)
+			}
+			if bfd != 0 {
+				settings.BFD = &router.BFD{Interval: bfd, Multiplier: 3}
+			}
+			if flags := cmd.Flags(); flags.Changed("router-md5") || flags.Changed("router-bfd") || flags.Changed("router-static") {
+				cfg.RouterSettings = &settings
 			}
 			cfg.Install = !noInstall
 			l, err := lab.Up(cmd.Context(), *cfg, cmd.ErrOrStderr())
@@ -96,7 +111,11 @@ func upCommand(cfg *lab.Config) *cobra.Command {
 	}
 	cmd.Flags().IntVar(&cfg.Nodes, "nodes", lab.DefaultNodes, "number of nodes")
 	cmd.Flags().StringVar(&cfg.ProxyMode, "proxy-mode", lab.DefaultProxyMode, "how kube-proxy works: nftables or iptables")
-	cmd.Flags().StringSliceVar(&routers, "routers", nil, "routers on the LAN: frr, bird, gobgp (not yet)")
+	cmd.Flags().StringSliceVar(&routers, "routers", nil, "routers to have on the LAN: frr, bird, gobgp; the first one is tor. Those that are there already stay")
+	cmd.Flags().StringVar(&settings.Password, "router-md5", "", "password that all routers ask for (TCP MD5); of the three --router flags those that are not given are reset")
+	cmd.Flags().DurationVar(&bfd, "router-bfd", 0, "BFD beside each session, with packets at this interval and a multiplier of 3; gobgpd goes without")
+	cmd.Flags().Lookup("router-bfd").NoOptDefVal = "100ms"
+	cmd.Flags().BoolVar(&settings.Static, "router-static", false, "let the routers know each node by its address, instead of taking sessions from the whole LAN")
 	cmd.Flags().BoolVar(&noInstall, "no-install", false, "leave the cluster empty")
 	cmd.Flags().StringVar(&cfg.Kustomization, "kustomization", "", "what to install (default ROOT/config/default)")
 	return cmd
@@ -151,7 +170,7 @@ func execCommand(cfg *lab.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "exec HOST -- COMMAND...",
 		Short:   "Run a command on a host, with this terminal's input and output and the command's exit code",
-		Example: "  bin/lab exec client -- curl http://192.168.100.240",
+		Example: "  bin/lab exec client -- curl http://192.168.100.240\n  bin/lab exec tor -- vtysh -c 'show bgp summary'",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			command := args[1:]

@@ -32,7 +32,8 @@ const InitCommand = "_init"
 type Spec struct {
 	Lab  string
 	Host string
-	// Dir is the host's folder on disk. What the host sees at /var/log and in its part of /var/lib is in here.
+	// Dir is the host's folder on disk. What the host sees at /var/log, in its part of /var/lib, and in those folders of /etc that are in the
+	// folder etc here, is in here.
 	Dir string
 	// Cgroup is the host's control group, such as fairlead-lab/node1. The host sees it as the root of all.
 	Cgroup string

@@ -88,6 +88,7 @@ func prepare(spec Spec) error {
 		{"leave the root of control groups", leaveCgroupRoot},
 		{"mount /var/log", func() error { return bindOwn(filepath.Join(spec.Dir, "log"), "/var/log") }},
 		{"mount /var/lib", func() error { return shadowLib("/var/lib", spec.Dir) }},
+		{"mount parts of /etc", func() error { return bindEtc(filepath.Join(spec.Dir, "etc")) }},
 		{"hide kernel tunables", hideTunables},
 		{"set the host name", func() error { return unix.Sethostname([]byte(spec.Host)) }},
 		// kubelet wants its volumes' mounts to reach containers.
@@ -214,6 +215,23 @@ func bindOwn(source, target string) error {
 		return err
 	}
 	return unix.Mount(source, target, "", unix.MS_BIND, "")
+}
+
+// bindEtc puts the folders in own, if there are any, over those in /etc of the same names.
+func bindEtc(own string) error {
+	entries, err := os.ReadDir(own)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := unix.Mount(filepath.Join(own, e.Name()), filepath.Join("/etc", e.Name()), "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("bind %s: %w", e.Name(), err)
+		}
+	}
+	return nil
 }
 
 // shadowLib replaces the folder by one that has the same entries, except that those in ownLib are the host's: they need

@@ -18,7 +18,7 @@ import (
 
 const bridge = "lan"
 
-// Leg is a host's link to the LAN.
+// Leg is a host's link to the LAN, or to another network of the same making.
 type Leg struct {
 	Namespace string // the host's
 	Port      string // the bridge port's name
@@ -93,6 +93,9 @@ func prepareHost(leg Leg) error {
 		settings["ipv4/ip_forward"] = "1"
 		settings["ipv6/conf/all/forwarding"] = "1"
 		settings["ipv6/conf/default/forwarding"] = "1"
+		// A router spreads connections, and not pairs of addresses, over the next hops of a route.
+		settings["ipv4/fib_multipath_hash_policy"] = "1"
+		settings["ipv6/fib_multipath_hash_policy"] = "1"
 	}
 	for name, value := range settings {
 		if err := os.WriteFile(filepath.Join("/proc/sys/net", name), []byte(value), 0); err != nil {
