@@ -128,7 +128,7 @@ func makeFolders(hosts []*Host) error {
 // lab's too.
 func (l *Lab) makeRouterFolders() error {
 	for _, r := range l.Routers() {
-		if r.kind != router.FRR {
+		if r.Kind() != router.FRR {
 			continue
 		}
 		dir := r.dir("etc", "frr")

@@ -187,6 +187,7 @@ func TestAddRouters(t *testing.T) {
 			{Kind: router.BIRD, Settings: router.Settings{BFD: bfd}}, {Kind: router.GoBGP},
 		}},
 		"for nobody": {settings: &router.Settings{}, fails: "--routers"},
+		"unknown":    {kinds: []router.Kind{"quagga"}, fails: "frr, bird or gobgp"},
 		"impossible": {there: there, settings: &router.Settings{HoldTime: 1}, fails: "hold time"},
 	} {
 		before := slices.Clone(tc.there)

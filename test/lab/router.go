@@ -26,7 +26,7 @@ import (
 // Router is a host that is a router: on the LAN and on the network behind it, where ext is.
 type Router struct {
 	*Host
-	kind router.Kind
+	index int // in the lab's routers
 }
 
 // routerState is what is kept of a router.
@@ -49,13 +49,13 @@ func (l *Lab) Router(name string) (*Router, error) {
 func (l *Lab) Routers() []*Router {
 	var routers []*Router
 	for i, h := range l.plan.WithRole(plan.Router) {
-		routers = append(routers, &Router{Host: &Host{Host: h, lab: l}, kind: l.routers[i].Kind})
+		routers = append(routers, &Router{Host: &Host{Host: h, lab: l}, index: i})
 	}
 	return routers
 }
 
 // Kind is what runs on the router.
-func (r *Router) Kind() router.Kind { return r.kind }
+func (r *Router) Kind() router.Kind { return r.lab.routers[r.index].Kind }
 
 // Sessions are the router's BGP sessions.
 func (r *Router) Sessions(ctx context.Context) ([]router.Session, error) {
@@ -91,32 +91,43 @@ func ask[T any](ctx context.Context, r *Router, question func(router.Router, con
 	}
 	answer, err := question(programs, ctx)
 	if err != nil {
-		err = fmt.Errorf("router %s (%s): %w", r.Name, r.kind, err)
+		err = fmt.Errorf("router %s (%s): %w", r.Name, r.Kind(), err)
 	}
 	return answer, err
 }
 
-// Apply gives the router other settings, which it keeps when it is started again. Sessions that both allow live on, except those of
-// gobgpd, which has to be restarted.
+// Apply gives the router other settings, which it keeps when it is started again. Sessions that need not end live on, except that gobgpd
+// takes any settings, and FRR other neighbours, by being restarted.
 func (r *Router) Apply(ctx context.Context, s router.Settings) error {
-	if err := s.Check(r.kind); err != nil {
+	if err := s.Check(r.Kind()); err != nil {
 		return fmt.Errorf("router %s: %w", r.Name, err)
 	}
-	for i, other := range r.lab.Routers() {
-		if other.Name == r.Name {
-			r.lab.routers[i].Settings = s
-		}
-	}
-	if err := r.lab.writeState(); err != nil {
-		return err
+	if err := r.keep(ctx, s); err != nil {
+		return fmt.Errorf("keep the settings of router %s: %w", r.Name, err)
 	}
 	return r.Start(ctx)
+}
+
+// keep writes settings down where another process will find them, and leaves alone what another one has written.
+func (r *Router) keep(ctx context.Context, s router.Settings) (err error) {
+	unlock, err := lock(ctx, r.lab.cfg.Name, func(string, ...any) {})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	kept, err := Open(Config{Name: r.lab.cfg.Name, StateDir: r.lab.cfg.StateDir})
+	if err != nil {
+		return err
+	}
+	kept.routers[r.index].Settings = s
+	r.lab.routers[r.index].Settings = s
+	return kept.writeState()
 }
 
 // Start starts what of the router's programs does not run, with the settings of the last Apply, and returns when they answer.
 func (r *Router) Start(ctx context.Context) error {
 	if err := r.start(ctx); err != nil {
-		return fmt.Errorf("start router %s (%s): %w", r.Name, r.kind, err)
+		return fmt.Errorf("start router %s (%s): %w", r.Name, r.Kind(), err)
 	}
 	return nil
 }
@@ -218,19 +229,13 @@ func linkLocal(mac net.HardwareAddr) netip.Addr {
 	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 8: mac[0] ^ 2, 9: mac[1], 10: mac[2], 11: 0xff, 12: 0xfe, 13: mac[3], 14: mac[4], 15: mac[5]})
 }
 
-// settings are those of the last Apply.
-func (r *Router) settings() router.Settings {
-	i := slices.IndexFunc(r.lab.Routers(), func(o *Router) bool { return o.Name == r.Name })
-	return r.lab.routers[i].Settings
-}
-
 // etcFRR is where FRR has its configuration; a host's own folder is mounted there.
 const etcFRR = "/etc/frr"
 
 // configPath is the configuration file as this process sees it, and as the host does.
 func (r *Router) configPath() (here, onHost string) {
-	name := r.kind.FileName()
-	if r.kind == router.FRR {
+	name := r.Kind().FileName()
+	if r.Kind() == router.FRR {
 		return r.dir("etc", "frr", name), filepath.Join(etcFRR, name)
 	}
 	return r.dir(name), r.dir(name)
@@ -239,7 +244,7 @@ func (r *Router) configPath() (here, onHost string) {
 // programs are the router's, asked on the host: their sockets are where the tools look for them by default.
 func (r *Router) programs() (router.Router, error) {
 	here, onHost := r.configPath()
-	return router.New(r.kind, router.Place{
+	return router.New(r.Kind(), router.Place{
 		Config: onHost,
 		Read:   func() ([]byte, error) { return os.ReadFile(here) },
 		Write:  func(content []byte) error { return replaceFile(here, content) },
@@ -255,7 +260,7 @@ func (r *Router) programs() (router.Router, error) {
 
 // config renders the configuration file.
 func (r *Router) config() ([]byte, error) {
-	return router.Render(r.kind, routerConfig(r.lab.plan, r.Host.Host, r.settings()))
+	return router.Render(r.Kind(), routerConfig(r.lab.plan, r.Host.Host, r.lab.routers[r.index].Settings))
 }
 
 func routerConfig(p plan.Plan, h plan.Host, s router.Settings) router.Config {
@@ -289,7 +294,10 @@ func (r *Router) start(ctx context.Context) error {
 	if len(missing) == 0 {
 		err := programs.Replace(ctx, config)
 		if errors.Is(err, router.ErrRestart) {
-			return errors.Join(r.Stop(ctx), r.start(ctx))
+			if err := r.Stop(ctx); err != nil {
+				return err
+			}
+			return r.start(ctx)
 		}
 		return err
 	}
@@ -335,7 +343,7 @@ func (r *Router) prepare(config []byte) error {
 	if err != nil {
 		return err
 	}
-	switch r.kind {
+	switch r.Kind() {
 	case router.FRR:
 		frr, err := user.Lookup("frr")
 		if err != nil {
@@ -394,7 +402,7 @@ func (l *Lab) startRouters(ctx context.Context, report reporter) error {
 			if err := r.Start(ctx); err != nil {
 				return err
 			}
-			report("router %s runs %s", r.Name, r.kind)
+			report("router %s runs %s", r.Name, r.Kind())
 			return nil
 		})
 	}
@@ -406,6 +414,9 @@ func (l *Lab) startRouters(ctx context.Context, report reporter) error {
 func addRouters(routers []routerState, kinds []router.Kind, settings *router.Settings) ([]routerState, error) {
 	routers = slices.Clone(routers)
 	for _, k := range kinds {
+		if _, err := router.ParseKind(string(k)); err != nil {
+			return nil, err
+		}
 		if !slices.ContainsFunc(routers, func(r routerState) bool { return r.Kind == k }) {
 			routers = append(routers, routerState{Kind: k})
 		}

@@ -323,8 +323,15 @@ func TestRouters(t *testing.T) {
 		}
 	})
 	t.Run("configure", func(t *testing.T) { s.in(t).configure(tor, tor2, tor3) })
-	t.Run("killed and restarted", func(t *testing.T) {
+	t.Run("other neighbours, killed and restarted", func(t *testing.T) {
 		s := s.in(t)
+		for _, r := range l.Routers() {
+			settings := l.routers[r.index].Settings
+			settings.Static, settings.HoldTime = true, 9*time.Second
+			if err := r.Apply(t.Context(), settings); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := tor.Kill(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -342,8 +349,10 @@ func TestRouters(t *testing.T) {
 		if after, err := tor3.Processes("gobgpd"); err != nil || !slices.Equal(after, before) {
 			t.Errorf("up has changed the processes of gobgpd from %v to %v, %v", before, after, err)
 		}
-		s.established(tor, "Up") // with the password
+		// With the password and all that was applied.
+		s.established(tor, "Up")
 		s.established(tor2, "Up")
+		s.established(tor3, "")
 		s.answeredBy(ext, "node1", "node2")
 	})
 	t.Run("command line", func(t *testing.T) {

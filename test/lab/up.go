@@ -30,7 +30,7 @@ const upTimeout = 5 * time.Minute
 // CheckMachine says everything that keeps this machine from running a lab: rights, packages, kernel features. Programs and images
 // are not looked for, so that it can be asked before they are built.
 func CheckMachine(ctx context.Context) error {
-	return preflight.Check(ctx, preflight.Needs{ProxyMode: DefaultProxyMode})
+	return preflight.Check(ctx, preflight.Needs{ProxyMode: DefaultProxyMode, Routers: true})
 }
 
 // Up brings the lab up, or what is missing of it, and writes its progress. Where all runs it changes nothing. A lab that
@@ -49,6 +49,7 @@ func Up(ctx context.Context, cfg Config, progress io.Writer) (_ *Lab, err error)
 	err = preflight.Check(ctx, preflight.Needs{
 		Tools: filepath.Join(cfg.Root, "bin", "tools"), Programs: programs,
 		Images: []string{filepath.Join(cfg.Root, "dist", "pause.tar")}, ProxyMode: cfg.ProxyMode,
+		Routers: len(cfg.Routers) > 0,
 	})
 	if err != nil {
 		return nil, err

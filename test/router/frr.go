@@ -3,9 +3,11 @@ package router
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -45,12 +47,22 @@ func (f frr) Replace(ctx context.Context, config []byte) error {
 		return err
 	}
 	// The file is what the router has been told: it follows the router, not the other way round.
-	if commands := frrDelta(old, config); len(commands) > 0 {
+	commands := frrDelta(old, config)
+	if slices.ContainsFunc(commands, changesNeighbours) {
+		// All sessions end in any case; and bgpd 8.4 lets BFD go from a neighbour that it has just known as one of a network.
+		return errors.Join(f.Write(config), ErrRestart)
+	}
+	if len(commands) > 0 {
 		if err := f.commands(ctx, commands); err != nil {
 			return err
 		}
 	}
 	return f.Write(config)
+}
+
+// changesNeighbours is true for a command that says who is a neighbour: by its address or by a network.
+func changesNeighbours(command string) bool {
+	return strings.Contains(command, " peer-group ")
 }
 
 func (f frr) Configure(ctx context.Context, lines ...string) error {

@@ -99,9 +99,9 @@ func New(k Kind, p Place) (Router, error) {
 
 // Session is a BGP session as the router shows it.
 type Session struct {
-	// Peer is the other end's address, with the interface as its zone when it is link-local.
+	// Peer is the other end's address, with the interface as its zone when it is link-local. FRR, told of an interface alone, does not say it.
 	Peer netip.Addr
-	// Name is what the router calls it: FRR and GoBGP the address or interface, BIRD a protocol.
+	// Name is what the router calls it: FRR the address or interface, GoBGP the address, BIRD a protocol.
 	Name string
 	// ASN of the other end; 0 if the router does not say.
 	ASN uint32
@@ -120,15 +120,15 @@ func (s Session) Established() bool { return s.State == "Established" }
 
 // Path is one way to a prefix.
 type Path struct {
-	// Peer has sent it.
+	// Peer has sent it; see Session.
 	Peer netip.Addr
 	// NextHop is the global one where the peer has sent two.
 	NextHop netip.Addr
 	// Best is the router's choice. With ECMP connections take others too, which are in the kernel's table.
 	Best   bool
 	ASPath []uint32
-	// MED and LocalPref are nil when there is none. FRR gives routes of external peers a LocalPref only by policy, BIRD and
-	// GoBGP may show the default of 100.
+	// MED and LocalPref are nil when there is none. Routes of external peers come without LocalPref: BIRD shows its default of 100 for
+	// them, FRR and GoBGP show none, but FRR 0 for those with community graceful-shutdown (RFC 8326).
 	MED, LocalPref *uint32
 	// Communities are asn:value in numbers, well-known ones too; LargeCommunities a:b:c. Both are in ascending order.
 	Communities, LargeCommunities []string

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -189,6 +190,80 @@ func TestErrorsHidePasswords(t *testing.T) {
 	err = r.Configure(t.Context(), "neighbor node password Sesame-1")
 	if !errors.Is(err, failure) || !strings.Contains(err.Error(), "Unknown command") || strings.Contains(err.Error(), "Sesame") {
 		t.Errorf("error %q", err)
+	}
+}
+
+// A router is told of what has changed and nothing else, and its file follows.
+func TestReplace(t *testing.T) {
+	for name, tc := range map[string]struct {
+		kind     Kind
+		from, to Settings
+		said     []string
+		restart  bool
+	}{
+		"FRR, nothing":      {kind: FRR},
+		"FRR, a password":   {kind: FRR, to: Settings{Password: "a"}, said: []string{"vtysh -c configure terminal -c router bgp 64513 -c neighbor nodes password a -c end"}},
+		"FRR, neighbours":   {kind: FRR, to: Settings{Static: true}, restart: true},
+		"BIRD, nothing":     {kind: BIRD},
+		"BIRD, a password":  {kind: BIRD, to: Settings{Password: "a"}, said: []string{"birdc configure"}},
+		"GoBGP, nothing":    {kind: GoBGP},
+		"GoBGP, a password": {kind: GoBGP, to: Settings{Password: "a"}, restart: true},
+	} {
+		from, err := Render(tc.kind, testConfig(tc.from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := Render(tc.kind, testConfig(tc.to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := from
+		var said []string
+		r, err := New(tc.kind, Place{
+			Read:  func() ([]byte, error) { return file, nil },
+			Write: func(content []byte) error { file = content; return nil },
+			Run: func(_ context.Context, name string, args ...string) (string, string, error) {
+				said = append(said, strings.Join(append([]string{name}, args...), " "))
+				return "Reconfigured\n", "", nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = r.Replace(t.Context(), to)
+		if errors.Is(err, ErrRestart) != tc.restart || (err != nil) != tc.restart || !slices.Equal(said, tc.said) || !bytes.Equal(file, to) {
+			t.Errorf("%s: error %v, restart wanted: %v; said %q, want %q; the file is the new one: %v", name, err, tc.restart, said, tc.said, bytes.Equal(file, to))
+		}
+	}
+}
+
+// What was added to BIRD's file goes with what is added next, and is no difference.
+func TestBIRDConfigure(t *testing.T) {
+	file, configured := []byte("base\n"), 0
+	r, err := New(BIRD, Place{
+		Read:  func() ([]byte, error) { return file, nil },
+		Write: func(content []byte) error { file = content; return nil },
+		Run: func(context.Context, string, ...string) (string, string, error) {
+			configured++
+			return "Reconfiguration in progress\n", "", nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"first", "second"} {
+		if err := r.Configure(t.Context(), line); err != nil {
+			t.Fatal(err)
+		}
+		if want := "base\n" + added + line + "\n"; string(file) != want {
+			t.Errorf("the file is %q, want %q", file, want)
+		}
+	}
+	if err := r.Replace(t.Context(), []byte("base\n")); err != nil || configured != 2 {
+		t.Errorf("replaced by what it was made of: %v, configured %d times, want 2", err, configured)
+	}
+	if err := r.Replace(t.Context(), []byte("other\n")); err != nil || configured != 3 || string(file) != "other\n" {
+		t.Errorf("replaced: %v, configured %d times, the file is %q", err, configured, file)
 	}
 }
 

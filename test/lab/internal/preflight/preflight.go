@@ -9,6 +9,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +31,7 @@ type Needs struct {
 	Programs  []string // in Tools
 	Images    []string // archives that must be there
 	ProxyMode string   // nftables or iptables
+	Routers   bool     // the lab has routers
 }
 
 // Check returns every reason why the lab cannot run.
@@ -60,7 +62,7 @@ func Check(ctx context.Context, n Needs) error {
 		}
 	}
 	if len(missing) == 0 {
-		problems = append(problems, kernel(ctx, n.ProxyMode))
+		problems = append(problems, kernel(ctx, n))
 	}
 	return errors.Join(problems...)
 }
@@ -95,7 +97,7 @@ func present(name string) bool {
 }
 
 // kernel tries each feature in namespaces that end with the trial.
-func kernel(ctx context.Context, proxyMode string) error {
+func kernel(ctx context.Context, n Needs) error {
 	child := exec.CommandContext(ctx, "/bin/true")
 	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUTS}
 	var problems []error
@@ -107,7 +109,7 @@ func kernel(ctx context.Context, proxyMode string) error {
 			return fmt.Errorf("the kernel lets this user make no network namespace: %w", err)
 		}
 		var problems []error
-		for _, f := range features(ctx, proxyMode) {
+		for _, f := range features(ctx, n) {
 			if err := f.try(); err != nil {
 				problems = append(problems, fmt.Errorf("the kernel has no usable %s: %w", f.name, err))
 			}
@@ -122,7 +124,7 @@ type feature struct {
 	try  func() error
 }
 
-func features(ctx context.Context, proxyMode string) []feature {
+func features(ctx context.Context, n Needs) []feature {
 	attrs := func(name string) netlink.LinkAttrs {
 		a := netlink.NewLinkAttrs()
 		a.Name = name
@@ -134,7 +136,12 @@ func features(ctx context.Context, proxyMode string) []feature {
 		{"packet sockets (CONFIG_PACKET)", packetSocket},
 		{"IPv6 (CONFIG_IPV6)", func() error { _, err := os.Stat("/proc/sys/net/ipv6/conf/all/forwarding"); return err }},
 	}
-	if proxyMode == "iptables" {
+	if n.Routers {
+		fs = append(fs,
+			feature{"routes with several next hops (CONFIG_IP_ROUTE_MULTIPATH)", multipathRoute},
+			feature{"TCP MD5 signatures (CONFIG_TCP_MD5SIG)", tcpMD5})
+	}
+	if n.ProxyMode == "iptables" {
 		return append(fs,
 			feature{"iptables with NAT and connection tracking", rules(ctx, "iptables")},
 			feature{"ip6tables with NAT and connection tracking", rules(ctx, "ip6tables")})
@@ -148,6 +155,32 @@ func packetSocket() error {
 		return err
 	}
 	return unix.Close(fd)
+}
+
+func multipathRoute() error {
+	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "m", Flags: net.FlagUp}, PeerName: "n"}); err != nil {
+		return err
+	}
+	link, err := netlink.LinkByName("m")
+	if err != nil {
+		return err
+	}
+	addr := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(192, 0, 2, 1), Mask: net.CIDRMask(24, 32)}}
+	if err := errors.Join(netlink.LinkSetUp(link), netlink.AddrAdd(link, addr)); err != nil {
+		return err
+	}
+	return netlink.RouteAdd(&netlink.Route{Dst: &net.IPNet{IP: net.IPv4(198, 51, 100, 0), Mask: net.CIDRMask(24, 32)}, MultiPath: []*netlink.NexthopInfo{
+		{LinkIndex: link.Attrs().Index, Gw: net.IPv4(192, 0, 2, 2)}, {LinkIndex: link.Attrs().Index, Gw: net.IPv4(192, 0, 2, 3)},
+	}})
+}
+
+func tcpMD5() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	sig := unix.TCPMD5Sig{Addr: unix.SockaddrStorage{Family: unix.AF_INET}, Keylen: 1}
+	return errors.Join(unix.SetsockoptTCPMD5Sig(fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG, &sig), unix.Close(fd))
 }
 
 // rules tries one rule of each kind that kube-proxy writes.

@@ -45,7 +45,7 @@ func TestCheckNamesAllThatIsMissing(t *testing.T) {
 // The machine that runs the lab's tests can run the lab.
 func TestKernel(t *testing.T) {
 	for _, mode := range []string{"nftables", "iptables"} {
-		if err := kernel(t.Context(), mode); err != nil {
+		if err := kernel(t.Context(), Needs{ProxyMode: mode, Routers: true}); err != nil {
 			t.Errorf("%s: %v", mode, err)
 		}
 	}
