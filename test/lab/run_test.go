@@ -23,7 +23,7 @@ import (
 func TestInterruptedUp(t *testing.T) {
 	tr := newTrial(t)
 	elsewhere := machine(t)
-	for _, progress := range []string{"", "hosts are up", "the API server answers"} {
+	for _, progress := range []string{"", "hosts are up", "router tor runs frr", "the API server answers"} {
 		tr.upKilledAt(progress)
 		tr.downLeavesNothing()
 	}
@@ -42,7 +42,7 @@ func machine(t *testing.T) string {
 	var b strings.Builder
 	for _, path := range []string{
 		"/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni", "/var/log/pods", "/var/log/containers", "/opt/containerd", "/opt/cni",
-		"/etc/cni/net.d", "/run/containerd", "/usr/libexec/kubernetes", "/run/xtables.lock",
+		"/etc/cni/net.d", "/run/containerd", "/run/frr/zebra.vty", "/run/bird", "/usr/libexec/kubernetes", "/run/xtables.lock",
 	} {
 		_, err := os.Stat(path)
 		fmt.Fprintln(&b, path, err == nil)

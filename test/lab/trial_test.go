@@ -116,10 +116,10 @@ func (tr *trial) up() {
 	tr.remember()
 }
 
-// upKilledAt starts up and kills it as soon as its progress says so.
+// upKilledAt starts up, of a lab with a router, and kills it as soon as its progress says so.
 func (tr *trial) upKilledAt(progress string) {
 	tr.Helper()
-	cmd := tr.command("up", "--nodes=1", "--no-install")
+	cmd := tr.command("up", "--nodes=1", "--no-install", "--routers=frr")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		tr.Fatal(err)
