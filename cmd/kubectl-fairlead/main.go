@@ -51,11 +51,11 @@ func newCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(&from.kubeconfig, "kubeconfig", "", "path of the kubeconfig (default: as kubectl finds it)")
 	root.PersistentFlags().StringVar(&from.context, "context", "", "context of the kubeconfig to use")
 	root.PersistentFlags().StringArrayVarP(&from.files, "filename", "f", nil,
-		"read objects from this file and not from a cluster, as kubectl get -A -o yaml services,namespaces,nodes,endpointslices,ipaddresspools,l2advertisements,speakers writes it; - is stdin; repeatable")
+		"read objects from this file and not from a cluster, as kubectl get -A -o yaml services,namespaces,nodes,endpointslices,ipaddresspools,l2advertisements,bgpadvertisements,bgppeers,bfdprofiles,communities,speakers writes it; - is stdin; repeatable")
 	root.AddCommand(
 		&cobra.Command{
 			Use:   "status",
-			Short: "Show pools, speakers and Services, and what needs attention",
+			Short: "Show pools, speakers, BGP sessions and Services, and what needs attention",
 			Args:  cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				snapshot, err := from.read(cmd)
@@ -77,8 +77,8 @@ func newExplain(from *source) *cobra.Command {
 	svc := &cobra.Command{
 		Use:     "service NAME",
 		Aliases: []string{"svc"},
-		Short:   "Which addresses a Service gets and who answers for them, and for each pool and node why or why not",
-		Long: "Which addresses a Service gets and which node answers for them, and for each pool and node that was looked at why or why not.\n\n" +
+		Short:   "Which addresses a Service gets, who answers for them and advertises them, and for each pool, node and peer why or why not",
+		Long: "Which addresses a Service gets, which node answers for them on the local network, and which routes nodes advertise to BGP peers; and for each pool, node and peer that was looked at why or why not.\n\n" +
 			"The decisions are made anew, by the controller's and the speakers' own code, from what the cluster or the files show.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -96,7 +96,7 @@ func newExplain(from *source) *cobra.Command {
 	}
 	svc.Flags().StringVarP(&namespace, "namespace", "n", "", "namespace of the Service (default: that of the kubeconfig's context, else default)")
 	svc.Flags().BoolVar(&options.Anew, "anew", false, "decide as if the Service held no address")
-	svc.Flags().StringSliceVar(&options.Without, "without", nil, "decide who answers as if these nodes were cut off")
+	svc.Flags().StringSliceVar(&options.Without, "without", nil, "decide who answers and advertises as if these nodes were cut off")
 	svc.Flags().BoolVar(&options.IgnoreExcludeLabel, "ignore-exclude-lb", false, "as fairlead-speaker has it")
 	svc.Flags().StringVar(&options.Class.Name, "load-balancer-class", v1beta1.DefaultLoadBalancerClass, "as fairlead-controller has it")
 	svc.Flags().BoolVar(&options.Class.Require, "require-load-balancer-class", false, "as fairlead-controller has it")

@@ -43,8 +43,9 @@ type Cluster struct {
 type prepared struct {
 	name  string
 	node  view.Node
-	drain bool
 	ready bool
+	// drain says why all is to be drained; empty: it is not.
+	drain string
 	// why the node advertises nothing; empty: it may.
 	why  Reason
 	on   config.OnNode
@@ -95,7 +96,13 @@ func (c *Cluster) on(name string) *prepared {
 		p.why = NetworkUnavailable
 	}
 	if i >= 0 {
-		p.ready, p.drain = c.Members[i].DataplaneReady, c.Members[i].Draining || c.Members[i].Stopping
+		p.ready = c.Members[i].DataplaneReady
+		switch {
+		case c.Members[i].Stopping:
+			p.drain = "the node's speaker is shutting down"
+		case c.Members[i].Draining:
+			p.drain = "the node is cordoned"
+		}
 	}
 	for i, adv := range c.BGP.Advertisements {
 		f := &p.advs[i]

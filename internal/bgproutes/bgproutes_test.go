@@ -129,7 +129,7 @@ func said(t testing.TB, c *Cluster, node string, s *view.Service) string {
 		if v.GateIgnored {
 			text += " ignored"
 		}
-		if v.Drained {
+		if v.Drained != "" {
 			text += " drained"
 		}
 		out = append(out, text)
@@ -254,8 +254,8 @@ func TestSentences(t *testing.T) {
 	if got := v.Sentence(); !strings.HasPrefix(got, `the BGPPeer is refused: spec.peerAddress: "x" is not the address of a host`) {
 		t.Error(got)
 	}
-	v = Verdict{Reason: Advertised, GateIgnored: true}
-	if got := v.Sentence(); got != "is advertised, though the node's service proxy is not healthy, as nobody's is" {
+	v = Verdict{Reason: Advertised, GateIgnored: true, Drained: "the node is cordoned"}
+	if got := v.Sentence(); got != "is advertised, though the node's service proxy is not healthy, as nobody's is, and marked for graceful shutdown, as the node is cordoned" {
 		t.Error(got)
 	}
 }

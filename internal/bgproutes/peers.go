@@ -18,7 +18,7 @@ func (c *Cluster) Peers(node string) []bgp.Peer {
 	peers := make([]bgp.Peer, 0, len(p.on.Peers))
 	for _, x := range p.on.Peers {
 		peer := x.Peer
-		peer.GracefulShutdown = p.drain || x.Maintenance
+		peer.GracefulShutdown = p.drain != "" || x.Maintenance
 		switch {
 		case peer.Interface != "": // IPv4 routes have the link-local next hop: another may not be on the link
 		case peer.Address.Is4():

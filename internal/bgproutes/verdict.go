@@ -84,8 +84,8 @@ type Verdict struct {
 	Refused string
 	// GateIgnored: it is advertised though the node's service proxy is not healthy, because no other node's is that could advertise it.
 	GateIgnored bool
-	// Drained: the route is marked for graceful shutdown, because the node is cordoned or stopping, or the peer in maintenance.
-	Drained bool
+	// Drained says why the route is marked for graceful shutdown; empty: it is not.
+	Drained string
 }
 
 // Sentence says what the verdict means.
@@ -97,7 +97,23 @@ func (v *Verdict) Sentence() string {
 	if v.GateIgnored {
 		s += ", though the node's service proxy is not healthy, as nobody's is"
 	}
+	if v.Drained != "" {
+		s += ", and marked for graceful shutdown, as " + v.Drained
+	}
 	return s
+}
+
+// Lies reports where the reason lies: with the Service, so that it is the same for all nodes, or with the node, so that it is the same for
+// all peers that are not refused.
+func (r Reason) Lies() (withService, withNode bool) {
+	switch r {
+	case NoEndpoints, NoAdvertisement:
+		return true, false
+	case NotAlive, UnknownNode, Excluded, NetworkUnavailable, NoLocalEndpoint, NodeNotSelected, DataplaneNotReady:
+		return false, true
+	default:
+		return false, false
+	}
 }
 
 // Explain says for each address of a Service, and each peer there is in the order of their names, if a node advertises it and why. It
@@ -117,7 +133,7 @@ func (c *Cluster) Explain(node string, s *view.Service) []Verdict {
 }
 
 func (c *Cluster) judge(p *prepared, f *found, v *Verdict) {
-	if f.why == NoEndpoints || f.why == NoAdvertisement {
+	if withService, _ := f.why.Lies(); withService {
 		v.Reason = f.why
 		return
 	}
@@ -142,6 +158,9 @@ func (c *Cluster) judge(p *prepared, f *found, v *Verdict) {
 		return
 	}
 	if v.Reason = p.carries(p.on.Peers[i], v.Addr.Is4()); v.Reason == "" {
-		v.Reason, v.GateIgnored, v.Drained = Advertised, f.gateIgnored, p.drain || p.on.Peers[i].Maintenance
+		v.Reason, v.GateIgnored, v.Drained = Advertised, f.gateIgnored, p.drain
+		if v.Drained == "" && p.on.Peers[i].Maintenance {
+			v.Drained = "the peer is in maintenance"
+		}
 	}
 }

@@ -29,8 +29,9 @@ type ExplainOptions struct {
 	IgnoreExcludeLabel bool
 }
 
-// ExplainService prints which addresses a Service gets, for each pool that was looked at why it was or was not used, and for each node
-// why it does or does not answer: the decisions of the controller's and the speakers' own code, made anew from the snapshot.
+// ExplainService prints which addresses a Service gets, for each pool that was looked at why it was or was not used, for each node why it
+// does or does not answer, and for each node and BGP peer which routes it advertises to it, or why it does not: the decisions of the
+// controller's and the speakers' own code, made anew from the snapshot.
 func ExplainService(w io.Writer, s Snapshot, key ipam.Key, o ExplainOptions) error {
 	i := slices.IndexFunc(s.Services, func(svc corev1.Service) bool { return allocation.Key(&svc) == key })
 	if i < 0 {
@@ -93,9 +94,15 @@ func ExplainService(w io.Writer, s Snapshot, key ipam.Key, o ExplainOptions) err
 		out.considered(d.Considered)
 	}
 	if shown := service.Addresses(svc); len(shown) > 0 {
-		c := layer2Of(&s, &o)
+		c, views := layer2Of(&s, &o), viewsOf(&s, &o)
+		b := bgpOf(&s, c)
 		for _, addr := range shown {
-			out.announcement(&s, &o, c, addr, a.PoolOf(addr))
+			if len(s.L2Advertisements) > 0 || !b.used() {
+				out.announcement(&s, &o, c, holdersOf(views, addr), addr, a.PoolOf(addr))
+			}
+			if b.used() {
+				out.routes(&o, b, views, key, addr)
+			}
 		}
 	}
 	return out.finish("explain Service " + string(key))

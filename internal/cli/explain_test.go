@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.io/fairlead/api/v1beta1"
@@ -64,6 +66,44 @@ func TestExplainService(t *testing.T) {
 			})
 		}
 	})
+	t.Run("BGP", func(t *testing.T) {
+		// The Speakers of bgp.yaml take the place of those in network.yaml.
+		network, err := ReadFiles([]string{filepath.Join("testdata", "explain", "cluster.yaml"), filepath.Join("testdata", "explain", "network.yaml"),
+			filepath.Join("testdata", "explain", "bgp.yaml")}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		network.Speakers = lastOf(network.Speakers)
+		for name, change := range map[string]func(*Snapshot, *ExplainOptions){
+			"bgp":              func(*Snapshot, *ExplainOptions) {},
+			"bgp-without":      func(_ *Snapshot, o *ExplainOptions) { o.Without = []string{"node2"} },
+			"bgp-alone":        func(s *Snapshot, _ *ExplainOptions) { s.L2Advertisements = nil },
+			"bgp-no-peer":      func(s *Snapshot, _ *ExplainOptions) { s.BGPPeers = nil },
+			"bgp-no-endpoint":  func(s *Snapshot, _ *ExplainOptions) { s.EndpointSlices = nil },
+			"bgp-unadvertised": func(s *Snapshot, _ *ExplainOptions) { s.BGPAdvertisements = nil },
+			"bgp-shared-others": func(s *Snapshot, _ *ExplainOptions) {
+				s.EndpointSlices[0].Labels["kubernetes.io/service-name"] = "search"
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				s, o := network, ExplainOptions{Class: class}
+				s.EndpointSlices = []discoveryv1.EndpointSlice{*network.EndpointSlices[0].DeepCopy()}
+				change(&s, &o)
+				var got bytes.Buffer
+				if err := ExplainService(&got, s, "shop/cart", o); err != nil {
+					t.Fatal(err)
+				}
+				golden(t, filepath.Join("testdata", "explain", name+".txt"), got.Bytes())
+			})
+		}
+		t.Run("status", func(t *testing.T) {
+			var got bytes.Buffer
+			if err := PrintStatus(&got, network); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, filepath.Join("testdata", "bgp.txt"), got.Bytes())
+		})
+	})
 	t.Run("conflict", func(t *testing.T) {
 		conflict := v1beta1.AddressConflict{IP: "192.168.100.240", Interface: "eth0", HardwareAddress: "02:00:00:00:00:09"}
 		for name, status := range map[string]v1beta1.SpeakerStatus{
@@ -94,6 +134,16 @@ func TestExplainService(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// lastOf keeps of each name the last.
+func lastOf(list []v1beta1.Speaker) []v1beta1.Speaker {
+	var out []v1beta1.Speaker
+	for i := range list {
+		out = slices.DeleteFunc(out, func(s v1beta1.Speaker) bool { return s.Name == list[i].Name })
+		out = append(out, list[i])
+	}
+	return out
 }
 
 func TestReadFiles(t *testing.T) {

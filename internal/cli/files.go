@@ -85,6 +85,14 @@ func (s *Snapshot) addObject(o runtime.Object, decoder runtime.Decoder) error {
 		s.Pools = append(s.Pools, *o)
 	case *v1beta1.L2Advertisement:
 		s.L2Advertisements = append(s.L2Advertisements, *o)
+	case *v1beta1.BGPAdvertisement:
+		s.BGPAdvertisements = append(s.BGPAdvertisements, *o)
+	case *v1beta1.BGPPeer:
+		s.BGPPeers = append(s.BGPPeers, *o)
+	case *v1beta1.BFDProfile:
+		s.BFDProfiles = append(s.BFDProfiles, *o)
+	case *v1beta1.Community:
+		s.Communities = append(s.Communities, *o)
 	case *v1beta1.Speaker:
 		s.Speakers = append(s.Speakers, *o)
 	case *corev1.Service:

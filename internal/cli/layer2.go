@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,9 +13,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/allocation"
 	"fairlead.io/fairlead/internal/config"
 	"fairlead.io/fairlead/internal/layer2"
 	"fairlead.io/fairlead/internal/view"
+	"fairlead.io/fairlead/ipam"
 	"fairlead.io/fairlead/l2/election"
 )
 
@@ -69,29 +72,38 @@ func nodeReady(n *corev1.Node) bool {
 }
 
 // holdersOf are the Services that have the address, as the speakers see them.
-func holdersOf(s *Snapshot, o *ExplainOptions, addr netip.Addr) []*view.Service {
+func holdersOf(views map[ipam.Key]*view.Service, addr netip.Addr) []*view.Service {
 	var list []*view.Service
-	for i := range s.Services {
-		svc := &s.Services[i]
-		if !o.Class.Ours(svc) {
-			continue
-		}
-		var endpointSlices []discoveryv1.EndpointSlice
-		for j := range s.EndpointSlices {
-			if e := &s.EndpointSlices[j]; e.Namespace == svc.Namespace && e.Labels[discoveryv1.LabelServiceName] == svc.Name {
-				endpointSlices = append(endpointSlices, *e)
-			}
-		}
-		if v := view.ServiceOf(svc, endpointSlices); v != nil && slices.Contains(v.Addresses, addr) {
+	for _, key := range slices.Sorted(maps.Keys(views)) {
+		if v := views[key]; slices.Contains(v.Addresses, addr) {
 			list = append(list, v)
 		}
 	}
 	return list
 }
 
+// viewsOf the Services that have addresses of ours, as the speakers see them.
+func viewsOf(s *Snapshot, o *ExplainOptions) map[ipam.Key]*view.Service {
+	endpointSlices := map[ipam.Key][]discoveryv1.EndpointSlice{}
+	for i := range s.EndpointSlices {
+		key := ipam.Service(s.EndpointSlices[i].Namespace, s.EndpointSlices[i].Labels[discoveryv1.LabelServiceName])
+		endpointSlices[key] = append(endpointSlices[key], s.EndpointSlices[i])
+	}
+	views := map[ipam.Key]*view.Service{}
+	for i := range s.Services {
+		if svc := &s.Services[i]; o.Class.Ours(svc) {
+			key := allocation.Key(svc)
+			if v := view.ServiceOf(svc, endpointSlices[key]); v != nil {
+				views[key] = v
+			}
+		}
+	}
+	return views
+}
+
 // announcement explains which node answers for an address of a pool on the local network.
-func (p *printer) announcement(s *Snapshot, o *ExplainOptions, c *layer2.Cluster, addr netip.Addr, pool string) {
-	d := c.Decide(addr, holdersOf(s, o, addr))
+func (p *printer) announcement(s *Snapshot, o *ExplainOptions, c *layer2.Cluster, holders []*view.Service, addr netip.Addr, pool string) {
+	d := c.Decide(addr, holders)
 	title := addr.String() + " on the local network (layer 2)"
 	if len(o.Without) > 0 {
 		title += ", were it not for " + strings.Join(o.Without, " and ")

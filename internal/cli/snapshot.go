@@ -21,9 +21,13 @@ import (
 
 // Snapshot is the cluster's state as far as Fairlead is concerned.
 type Snapshot struct {
-	Pools            []v1beta1.IPAddressPool
-	L2Advertisements []v1beta1.L2Advertisement
-	Speakers         []v1beta1.Speaker
+	Pools             []v1beta1.IPAddressPool
+	L2Advertisements  []v1beta1.L2Advertisement
+	BGPAdvertisements []v1beta1.BGPAdvertisement
+	BGPPeers          []v1beta1.BGPPeer
+	BFDProfiles       []v1beta1.BFDProfile
+	Communities       []v1beta1.Community
+	Speakers          []v1beta1.Speaker
 	// Services of type LoadBalancer, and others that were asked for.
 	Services       []corev1.Service
 	Namespaces     []corev1.Namespace
@@ -75,6 +79,10 @@ func Read(ctx context.Context, c client.Reader, named ...ipam.Key) (Snapshot, er
 	var (
 		pools          v1beta1.IPAddressPoolList
 		advertisements v1beta1.L2AdvertisementList
+		routes         v1beta1.BGPAdvertisementList
+		peers          v1beta1.BGPPeerList
+		profiles       v1beta1.BFDProfileList
+		communities    v1beta1.CommunityList
 		speakers       v1beta1.SpeakerList
 		services       corev1.ServiceList
 		namespaces     corev1.NamespaceList
@@ -88,6 +96,10 @@ func Read(ctx context.Context, c client.Reader, named ...ipam.Key) (Snapshot, er
 	}{
 		{"IPAddressPools (is Fairlead installed?)", &pools, nil},
 		{"L2Advertisements", &advertisements, nil},
+		{"BGPAdvertisements", &routes, nil},
+		{"BGPPeers", &peers, nil},
+		{"BFDProfiles", &profiles, nil},
+		{"Communities", &communities, nil},
 		{"Speakers", &speakers, nil},
 		{"Services of type LoadBalancer", &services, []client.ListOption{client.MatchingFields{"spec.type": string(corev1.ServiceTypeLoadBalancer)}}},
 		{"Namespaces", &namespaces, nil},
@@ -111,7 +123,8 @@ func Read(ctx context.Context, c client.Reader, named ...ipam.Key) (Snapshot, er
 		}
 	}
 	return Snapshot{
-		Pools: pools.Items, L2Advertisements: advertisements.Items, Speakers: speakers.Items, Services: services.Items,
+		Pools: pools.Items, L2Advertisements: advertisements.Items, BGPAdvertisements: routes.Items, BGPPeers: peers.Items,
+		BFDProfiles: profiles.Items, Communities: communities.Items, Speakers: speakers.Items, Services: services.Items,
 		Namespaces: namespaces.Items, Nodes: nodes.Items, EndpointSlices: endpointSlices.Items,
 	}, nil
 }

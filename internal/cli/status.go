@@ -8,21 +8,23 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/allocation"
 	"fairlead.io/fairlead/internal/announced"
 )
 
-// PrintStatus prints the state of pools, speakers and Services as tables, and below them every object that is not as it
+// PrintStatus prints the state of pools, speakers, BGP sessions and Services as tables, and below them every object that is not as it
 // should be, with the sentence of its condition.
 func PrintStatus(w io.Writer, s Snapshot) error {
 	out := &printer{tabs: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 	out.pools(s.Pools)
 	out.speakers(s.Speakers)
-	out.services(s.Services, s.Speakers)
+	out.peers(s.BGPPeers)
+	out.sessions(s.Speakers)
+	out.services(&s)
 	out.attention(s)
 	if out.err != nil {
 		return fmt.Errorf("print status: %w", out.err)
@@ -89,16 +91,17 @@ func (p *printer) speakers(speakers []v1beta1.Speaker) {
 	p.end()
 }
 
-func (p *printer) services(services []corev1.Service, speakers []v1beta1.Speaker) {
-	if len(services) == 0 {
+func (p *printer) services(s *Snapshot) {
+	if len(s.Services) == 0 {
 		p.row("No Service of type LoadBalancer.")
 		p.end()
 		return
 	}
-	states := statesOf(speakers)
+	states := statesOf(s.Speakers)
+	routed := routedTo(s)
 	p.row("SERVICE", "ADDRESSES", "POOL", "ANNOUNCED BY")
-	for i := range services {
-		svc := &services[i]
+	for i := range s.Services {
+		svc := &s.Services[i]
 		var ips, nodes []string
 		for _, in := range svc.Status.LoadBalancer.Ingress {
 			ips = append(ips, in.IP)
@@ -107,6 +110,9 @@ func (p *printer) services(services []corev1.Service, speakers []v1beta1.Speaker
 			}
 		}
 		slices.Sort(nodes)
+		if peers := routed[allocation.Key(svc)]; len(peers) > 0 {
+			nodes = append(nodes, "BGP to "+strings.Join(peers, " and "))
+		}
 		p.row(svc.Namespace+"/"+svc.Name, dash(strings.Join(ips, ", ")), dash(svc.Annotations[v1beta1.AnnotationAllocatedFromPool]),
 			dash(strings.Join(slices.Compact(nodes), ", ")))
 	}
@@ -134,6 +140,7 @@ func (p *printer) attention(s Snapshot) {
 	for i := range s.L2Advertisements {
 		report("L2Advertisement", s.L2Advertisements[i].Name, s.L2Advertisements[i].Status.Conditions, metav1.ConditionTrue, v1beta1.ConditionAccepted)
 	}
+	attentionBGP(&s, report)
 	for i := range s.Speakers {
 		report("speaker", s.Speakers[i].Name, s.Speakers[i].Status.Conditions, metav1.ConditionTrue, v1beta1.SpeakerReady, v1beta1.SpeakerDataplaneReady)
 		report("speaker", s.Speakers[i].Name, s.Speakers[i].Status.Conditions, metav1.ConditionFalse, v1beta1.SpeakerAddressConflict)

@@ -174,10 +174,16 @@ func TestRefusedBGPPeer(t *testing.T) {
 			}
 		})
 	}
-	// Where Secrets are not known, they are taken for right.
+	// Where Secrets are not known, they are taken for right unless the status says otherwise.
 	obj := aPeer("tor", 0, secret("other", "good"))
 	if _, err := CompileBGPPeer(&obj, nil, nil); err != nil {
 		t.Error(err)
+	}
+	for reason, refused := range map[string]bool{v1beta1.ReasonPasswordNotFound: true, v1beta1.ReasonInvalidPassword: true, v1beta1.ReasonInvalidSpec: false} {
+		obj.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionAccepted, Status: metav1.ConditionFalse, Reason: reason, Message: "as it says"}}
+		if _, err := CompileBGPPeer(&obj, nil, nil); (err != nil) != refused || refused && err.Error() != "as it says" {
+			t.Errorf("%s: %v", reason, err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -43,8 +45,8 @@ type BFDProfile struct {
 	MinimumTTL uint8
 }
 
-// Secrets are the data of the Secrets in Fairlead's namespace, by name. Nil: they are not known, and every password is taken for
-// right, and empty.
+// Secrets are the data of the Secrets in Fairlead's namespace, by name. Nil: they are not known. A password is then taken for right, and
+// empty, unless the peer's status says otherwise.
 type Secrets map[string]map[string][]byte
 
 // MaxPassword is the greatest length of a TCP MD5 password in bytes (Linux, TCP_MD5SIG_MAXKEYLEN).
@@ -98,8 +100,13 @@ func CompileBGPPeer(p *v1beta1.BGPPeer, profiles map[string]*BFDProfile, secrets
 		}
 		out.BFD = profile
 	}
-	if ref := p.Spec.PasswordSecretRef; ref != nil && secrets != nil {
-		if out.Password, err = password(ref, secrets); err != nil {
+	if ref := p.Spec.PasswordSecretRef; ref != nil {
+		if secrets == nil {
+			err = passwordStatus(p)
+		} else {
+			out.Password, err = password(ref, secrets)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -230,6 +237,15 @@ func (p *BGPPeer) compileOptions(spec *v1beta1.BGPPeerSpec) *Error {
 		p.IPv4, p.IPv6 = true, true
 	}
 	return nil
+}
+
+// passwordStatus is what the status of a peer says of its password, to somebody who may not read Secrets.
+func passwordStatus(p *v1beta1.BGPPeer) error {
+	c := meta.FindStatusCondition(p.Status.Conditions, v1beta1.ConditionAccepted)
+	if c == nil || c.Status != metav1.ConditionFalse || c.Reason != v1beta1.ReasonPasswordNotFound && c.Reason != v1beta1.ReasonInvalidPassword {
+		return nil
+	}
+	return &Error{c.Reason, errors.New(c.Message)}
 }
 
 // password that a reference means. No error tells anything of it but its length.
