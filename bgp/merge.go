@@ -76,7 +76,7 @@ func merge(by []*Advertisement) ([]Export, []Conflict) {
 				case from[name] == nil:
 					from[name] = adv
 					attrs.set(name, *lost)
-				case *won != *lost:
+				case *won != *lost && from[name].Name != adv.Name: // else one is about to replace the other
 					conflicts = append(conflicts, Conflict{Attribute: name, Winner: from[name].Name, Loser: adv.Name, Won: *won, Lost: *lost, Peers: []string{peer}})
 				}
 			}

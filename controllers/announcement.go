@@ -11,9 +11,9 @@ import (
 
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -22,21 +22,26 @@ import (
 	"fairlead.io/fairlead/internal/allocation"
 	"fairlead.io/fairlead/internal/announced"
 	"fairlead.io/fairlead/internal/config"
+	"fairlead.io/fairlead/internal/endpoints"
 	"fairlead.io/fairlead/internal/service"
+	"fairlead.io/fairlead/internal/view"
 	"fairlead.io/fairlead/ipam"
 )
 
 // announcements rolls up what the speakers report. Its mutex guards both maps; they hold the same reports by either side.
 type announcements struct {
 	client client.Reader
+	plan   *bgpPlan
+	// follow the EndpointSlices from now on. They are read only where BGP needs them.
+	follow func(context.Context) error
 
 	mu     sync.Mutex
 	byAddr map[netip.Addr]map[string]announced.Report // by node
 	byNode map[string]map[netip.Addr]announced.Report
 }
 
-func newAnnouncements(c client.Reader) *announcements {
-	return &announcements{client: c, byAddr: map[netip.Addr]map[string]announced.Report{}, byNode: map[string]map[netip.Addr]announced.Report{}}
+func newAnnouncements(c client.Reader, plan *bgpPlan) *announcements {
+	return &announcements{client: c, plan: plan, byAddr: map[netip.Addr]map[string]announced.Report{}, byNode: map[string]map[netip.Addr]announced.Report{}}
 }
 
 // report takes over what one node reports, and returns the addresses for which that is news.
@@ -87,26 +92,41 @@ type announcement struct {
 func (a *announcements) announcement(ctx context.Context, svc *corev1.Service, addrs []ipam.Assigned) (announcement, error) {
 	c := announcement{disputes: map[netip.Addr]string{}, Condition: metav1.Condition{
 		Type: v1beta1.ConditionAnnounced, Status: metav1.ConditionTrue, Reason: v1beta1.ReasonAnnounced}}
-	var said, missing []string
+	routes, err := a.routes(ctx, svc, addrs)
+	if err != nil {
+		return c, err
+	}
+	var said, missing, silent []string // missing: nobody announces it; silent: and it is to be advertised, and no session is there
 	var dark []ipam.Assigned
 	for _, x := range addrs {
-		state := a.state(x.Addr)
-		if state.Node == "" {
+		state, route := a.state(x.Addr), routes[x.Addr]
+		if state.Node != "" {
+			sentence := state.Sentence(x.Addr, x.Pool)
+			said = append(said, sentence)
+			if state.Conflict != nil {
+				c.disputes[x.Addr] = sentence
+			}
+		}
+		switch {
+		case route.up:
+			said = append(said, fmt.Sprintf("%s is advertised to %s (BGP)", x.Addr, few(route.peers)))
+		case len(route.peers) > 0:
+			said = append(said, fmt.Sprintf("%s is to be advertised to %s (BGP), and no session is established that it could be over: see kubectl get bgppeers", x.Addr, few(route.peers)))
+			if state.Node == "" {
+				silent = append(silent, x.Addr.String())
+			}
+		case state.Node == "":
 			missing = append(missing, x.Addr.String())
 			dark = append(dark, x)
-			continue
 		}
-		sentence := state.Sentence(x.Addr, x.Pool)
-		said = append(said, sentence)
-		if state.Conflict != nil {
-			c.disputes[x.Addr] = sentence
-		}
-		if !state.Announces {
+		if !state.Announces && !route.up {
 			c.Status = metav1.ConditionFalse
 		}
 	}
+	if len(silent) > 0 {
+		c.Reason = v1beta1.ReasonNoSession
+	}
 	if len(missing) > 0 {
-		c.Status = metav1.ConditionFalse
 		unselected, err := a.unselected(ctx, svc, dark)
 		if err != nil {
 			return c, err
@@ -117,8 +137,8 @@ func (a *announcements) announcement(ctx context.Context, svc *corev1.Service, a
 		} else {
 			c.Reason = v1beta1.ReasonNotAnnounced
 			said = append(said, fmt.Sprintf("no speaker reports that it announces %s: check that the Service has a serving endpoint, and that a node which "+
-				"the advertisement selects, on which it has an interface, and which is not excluded from load balancers has a ready speaker (kubectl get speakers,l2advertisements)",
-				strings.Join(missing, " and ")))
+				"the advertisement selects, on which it has an interface or a BGP peer, and which is not excluded from load balancers has a ready speaker "+
+				"(kubectl fairlead explain service %s -n %s says why for each node)", strings.Join(missing, " and "), svc.Name, svc.Namespace))
 		}
 	}
 	if len(c.disputes) > 0 {
@@ -128,24 +148,45 @@ func (a *announcements) announcement(ctx context.Context, svc *corev1.Service, a
 	return c, nil
 }
 
+// routes are what comes of a Service's addresses by BGP.
+func (a *announcements) routes(ctx context.Context, svc *corev1.Service, addrs []ipam.Assigned) (map[netip.Addr]bgpOutcome, error) {
+	if err := a.plan.ensure(ctx); err != nil {
+		return nil, err
+	}
+	key := allocation.Key(svc)
+	if !a.plan.used() {
+		a.plan.remove(key)
+		return nil, nil
+	}
+	if err := a.follow(ctx); err != nil {
+		return nil, err
+	}
+	var list discoveryv1.EndpointSliceList
+	if err := a.client.List(ctx, &list, client.InNamespace(svc.Namespace), client.MatchingFields{endpoints.ServiceField: svc.Name}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("read the EndpointSlices of Service %s: %w", key, err)
+	}
+	v := &view.Service{Labels: svc.Labels, Local: service.Local(svc), Endpoints: endpoints.FromSlices(list.Items)}
+	for _, x := range addrs {
+		v.Addresses = append(v.Addresses, x.Addr)
+		v.Pools = append(v.Pools, x.Pool)
+	}
+	return a.plan.set(key, v), nil
+}
+
+// forget a Service that has no addresses any more.
+func (a *announcements) forget(k ipam.Key) { a.plan.remove(k) }
+
 // unselected are those of the addresses that no advertisement selects. One that cannot be read selects nothing.
 func (a *announcements) unselected(ctx context.Context, svc *corev1.Service, addrs []ipam.Assigned) ([]string, error) {
 	var l2 v1beta1.L2AdvertisementList
 	if err := a.client.List(ctx, &l2); err != nil {
 		return nil, fmt.Errorf("list L2Advertisements: %w", err)
 	}
-	var bgp v1beta1.BGPAdvertisementList
-	if err := a.client.List(ctx, &bgp); err != nil {
-		return nil, fmt.Errorf("list BGPAdvertisements: %w", err)
-	}
-	selections := make([]*v1beta1.AdvertisementSelection, 0, len(l2.Items)+len(bgp.Items))
+	selections := a.plan.selections()
 	for i := range l2.Items {
-		if _, err := config.CompileL2Advertisement(&l2.Items[i]); err == nil {
-			selections = append(selections, &l2.Items[i].Spec.AdvertisementSelection)
+		if adv, err := config.CompileL2Advertisement(&l2.Items[i]); err == nil {
+			selections = append(selections, &adv.Selection)
 		}
-	}
-	for i := range bgp.Items {
-		selections = append(selections, &bgp.Items[i].Spec.AdvertisementSelection)
 	}
 	var unselected []string
 	for _, x := range addrs {
@@ -155,26 +196,13 @@ func (a *announcements) unselected(ctx context.Context, svc *corev1.Service, add
 				return nil, fmt.Errorf("read IPAddressPool %s: %w", x.Pool, err)
 			}
 		}
-		if !slices.ContainsFunc(selections, func(s *v1beta1.AdvertisementSelection) bool { return selects(s, x.Pool, pool.Labels, svc.Labels) }) {
+		if !slices.ContainsFunc(selections, func(s *config.Selection) bool {
+			return s.SelectsPool(x.Pool, pool.Labels) && s.SelectsService(svc.Labels)
+		}) {
 			unselected = append(unselected, x.Addr.String())
 		}
 	}
 	return unselected, nil
-}
-
-// selects reports whether an advertisement is for a pool and a Service. A selector that cannot be read selects nothing.
-func selects(s *v1beta1.AdvertisementSelection, pool string, poolLabels, serviceLabels map[string]string) bool {
-	anyOf := func(list []metav1.LabelSelector, l map[string]string) bool {
-		return slices.ContainsFunc(list, func(x metav1.LabelSelector) bool {
-			sel, err := metav1.LabelSelectorAsSelector(&x)
-			return err == nil && sel.Matches(labels.Set(l))
-		})
-	}
-	all := len(s.IPAddressPools) == 0 && len(s.IPAddressPoolSelectors) == 0
-	if !all && !slices.Contains(s.IPAddressPools, pool) && (pool == "" || !anyOf(s.IPAddressPoolSelectors, poolLabels)) {
-		return false
-	}
-	return len(s.ServiceSelectors) == 0 || anyOf(s.ServiceSelectors, serviceLabels)
 }
 
 // announcementReconciler writes the condition Announced where it changed after the assignment.
@@ -200,6 +228,7 @@ func (r *announcementReconciler) Reconcile(ctx context.Context, req reconcile.Re
 	var svc corev1.Service
 	if err := r.client.Get(ctx, req.NamespacedName, &svc); err != nil {
 		if apierrors.IsNotFound(err) {
+			r.rollup.forget(ipam.Service(req.Namespace, req.Name))
 			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, fmt.Errorf("read Service %s: %w", req, err)

@@ -20,7 +20,7 @@ func TestReport(t *testing.T) {
 	conflict := func(mac string) *v1beta1.SpeakerStatus {
 		return &v1beta1.SpeakerStatus{Conflicts: []v1beta1.AddressConflict{{IP: addr.String(), HardwareAddress: mac, Since: metav1.NewMicroTime(start)}}}
 	}
-	a := newAnnouncements(nil)
+	a := newAnnouncements(nil, nil)
 	for i, step := range []struct {
 		node   string
 		status *v1beta1.SpeakerStatus

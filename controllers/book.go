@@ -281,6 +281,13 @@ func (b *Book) has(k ipam.Key) (has, serves bool) {
 	return has, has && !b.known[k].foreign
 }
 
+// holding are the Services that have addresses, or wait for some.
+func (b *Book) holding() []ipam.Key {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.alloc.Services()
+}
+
 // holders of an address.
 func (b *Book) holders(addr netip.Addr) []ipam.Key {
 	b.mu.Lock()

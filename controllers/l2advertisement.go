@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -105,7 +104,7 @@ func acceptedOf(adv *v1beta1.L2Advertisement, unknown []string) (metav1.Conditio
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1beta1.ReasonAccepted, "the advertisement is in use as written"
 		if len(unknown) > 0 {
-			c.Message = cut("the advertisement is in use, but these pools do not exist: " + strings.Join(unknown, ", ") + "; create them or correct spec.ipAddressPools")
+			c.Message = cut("the advertisement is in use, but " + unknownPools(unknown))
 		}
 	}
 	return c, nil

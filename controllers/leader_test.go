@@ -119,6 +119,11 @@ func TestTwoReplicas(t *testing.T) {
 	}
 	limited, rules := limitedUser(t)
 	advertisement(t, "all", nil)
+	routes, peer := bgpAdvertisement("all"), bgpPeer("tor", "192.168.100.1")
+	profile, alias := &v1beta1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: "fast"}}, &v1beta1.Community{ObjectMeta: metav1.ObjectMeta{Name: "alias"}}
+	for _, o := range []client.Object{routes, peer, profile, alias} {
+		temporary(t, o)
+	}
 	replica := func() *controller { return run(t, "--kubeconfig", limited, "--leader-elect=true") }
 	a := replica()
 	leads(t, a)
@@ -162,6 +167,9 @@ func TestTwoReplicas(t *testing.T) {
 		return ""
 	})
 	accepted(t, "all", metav1.ConditionTrue, v1beta1.ReasonAccepted, "")
+	for _, o := range []client.Object{routes, peer, profile, alias} {
+		acceptedAs(t, o, v1beta1.ReasonAccepted, "")
+	}
 	exactlyUsed(t, "limited", rules)
 	for _, x := range []*controller{a, b, c} {
 		if strings.Contains(x.out.String(), "forbidden") {

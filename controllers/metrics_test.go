@@ -52,6 +52,19 @@ func TestMetrics(t *testing.T) {
 			return ""
 		})
 	}
+	good, bad := bgpPeer("good", "192.168.100.1"), bgpPeer("bad", "192.168.100.2", func(s *v1beta1.BGPPeerSpec) { s.BFDProfile = "late" })
+	temporary(t, good)
+	temporary(t, bad)
+	says(`fairlead_config_object_accepted{kind="BGPPeer",name="good"} 1`, `fairlead_config_object_accepted{kind="BGPPeer",name="bad"} 0`)
+	if err := kube.Delete(t.Context(), bad); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the metrics forget the peer", func() string {
+		if strings.Contains(scrape(), `name="bad"`) {
+			return "they have it"
+		}
+		return ""
+	})
 	create(t, newPool("web", "192.168.100.240-192.168.100.241", "fd00:100::/64"))
 	create(t, newService(ns, "a"))
 	hasAddress(t, ns, "a", "192.168.100.240")

@@ -111,6 +111,7 @@ func (r *serviceReconciler) gone(ctx context.Context, req reconcile.Request, k i
 		log.FromContext(ctx).Info("Released the addresses of a deleted Service", "addresses", texts(held))
 	}
 	r.book.released(k)
+	r.announce.forget(k)
 	return reconcile.Result{}, nil
 }
 
@@ -137,6 +138,7 @@ func (r *serviceReconciler) serve(ctx context.Context, svc *corev1.Service) (rec
 	var announced announcement
 	change := statusChange{addresses: addressesOf(d.Addresses), conditions: []metav1.Condition{condition}, pools: poolsText(d.Addresses)}
 	if len(d.Addresses) == 0 {
+		r.announce.forget(k)
 		change.drop = []string{v1beta1.ConditionAnnounced}
 		// Host names are another implementation's: they are left until there is an address to put in their place.
 		change.keepAddresses = len(service.Addresses(svc)) == 0
@@ -175,6 +177,7 @@ func (r *serviceReconciler) letGo(ctx context.Context, svc *corev1.Service) (rec
 	} else {
 		r.book.released(k)
 	}
+	r.announce.forget(k)
 	if len(held) > 0 {
 		log.FromContext(ctx).Info("Released the addresses of a Service that is not served any more", "addresses", texts(held))
 		r.recorder.Eventf(svc, nil, corev1.EventTypeNormal, eventReleased, actionRelease, "Released %s: the Service is not served by Fairlead any more", texts(held))

@@ -1,16 +1,19 @@
 package controllers
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -28,7 +31,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/endpoints"
 	"fairlead.io/fairlead/internal/service"
+	"fairlead.io/fairlead/ipam"
 )
 
 // Options of the controllers.
@@ -85,20 +90,62 @@ func (t boundedTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 func NewScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	utilruntime.Must(corev1.AddToScheme(s))
+	utilruntime.Must(discoveryv1.AddToScheme(s))
 	utilruntime.Must(v1beta1.AddToScheme(s))
 	return s
 }
 
-// CacheOptions keep in memory what is read, and no more.
-func CacheOptions() cache.Options {
+// CacheOptions keep in memory what is read, and no more; Secrets only of Fairlead's own namespace, and of them no password.
+func CacheOptions(namespace string) (cache.Options, error) {
+	slices, err := endpoints.Selector()
+	if err != nil {
+		return cache.Options{}, err //nolint:wrapcheck // it says what failed
+	}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			// Not copied when it is read: nothing here changes what it has read.
-			&corev1.Service{}:   {Transform: trimService, UnsafeDisableDeepCopy: new(true)},
-			&corev1.Namespace{}: {Transform: trimNamespace},
+			&corev1.Service{}:            {Transform: trimService, UnsafeDisableDeepCopy: new(true)},
+			&corev1.Namespace{}:          {Transform: trimNamespace},
+			&corev1.Node{}:               {Transform: trimNode},
+			&corev1.Secret{}:             {Namespaces: map[string]cache.Config{namespace: {}}, Transform: trimSecret},
+			&discoveryv1.EndpointSlice{}: {Label: slices, Transform: endpoints.Trim},
 		},
+	}, nil
+}
+
+// trimNode leaves of a Node what decides about its BGP sessions.
+func trimNode(o any) (any, error) {
+	n, ok := o.(*corev1.Node)
+	if !ok {
+		return o, nil
 	}
+	status := corev1.NodeStatus{Addresses: n.Status.Addresses}
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady || c.Type == corev1.NodeNetworkUnavailable {
+			status.Conditions = append(status.Conditions, corev1.NodeCondition{Type: c.Type, Status: c.Status})
+		}
+	}
+	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, UID: n.UID, ResourceVersion: n.ResourceVersion, Labels: n.Labels}, Status: status}, nil
+}
+
+// trimSecret leaves of a Secret what tells if a value can be a password: how long it is and if there are line breaks or zero bytes in it.
+func trimSecret(o any) (any, error) {
+	s, ok := o.(*corev1.Secret)
+	if !ok {
+		return o, nil
+	}
+	masked := make(map[string][]byte, len(s.Data))
+	for key, value := range s.Data {
+		value = bytes.Clone(value)
+		for i, c := range value {
+			if c != '\n' && c != '\r' && c != 0 {
+				value[i] = 'x'
+			}
+		}
+		masked[key] = value
+	}
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: s.Name, Namespace: s.Namespace, UID: s.UID, ResourceVersion: s.ResourceVersion}, Data: masked}, nil
 }
 
 // trimService leaves of a Service that is no load balancer what tells whether something of ours is on it.
@@ -136,7 +183,8 @@ func Setup(mgr manager.Manager, o Options) (*Book, error) {
 		return nil, err
 	}
 	book := NewBook(metrics)
-	rollup := newAnnouncements(mgr.GetClient())
+	plan := newBGPPlan(mgr.GetClient(), o.Namespace, book.holding)
+	rollup := newAnnouncements(mgr.GetClient(), plan)
 	recorder := mgr.GetEventRecorder("fairlead-controller")
 	services := &serviceReconciler{
 		client: mgr.GetClient(), reader: mgr.GetAPIReader(), book: book, class: o.Class, recorder: recorder, announce: rollup, metrics: metrics,
@@ -148,6 +196,9 @@ func Setup(mgr manager.Manager, o Options) (*Book, error) {
 		return nil, fmt.Errorf("set up the pool controller: %w", err)
 	}
 	if err := addL2Advertisements(mgr, &l2AdvertisementReconciler{client: mgr.GetClient(), metrics: metrics}); err != nil {
+		return nil, err
+	}
+	if err := addBGP(mgr, &bgpReconciler{client: mgr.GetClient(), plan: plan, metrics: metrics, said: map[metricOf]bool{}}); err != nil {
 		return nil, err
 	}
 	announcement := &announcementReconciler{client: mgr.GetClient(), book: book, class: o.Class, rollup: rollup,
@@ -234,25 +285,61 @@ func addAnnouncements(mgr manager.Manager, r *announcementReconciler) error {
 	}
 	// What selects addresses changed: any Service that has one may be concerned.
 	everyHolder := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
-		r.book.mu.Lock()
-		defer r.book.mu.Unlock()
 		var all []reconcile.Request
-		for _, k := range r.book.alloc.Services() {
+		for _, k := range r.book.holding() {
 			all = append(all, requestOf(k))
 		}
 		return all
 	})
 	spec := builder.WithPredicates(predicate.GenerationChangedPredicate{})
-	return builder.ControllerManagedBy(mgr). //nolint:wrapcheck // Setup wraps
-							Named("announcement").
-							For(&corev1.Service{}, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool {
+	c, err := builder.ControllerManagedBy(mgr).
+		Named("announcement").
+		For(&corev1.Service{}, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool {
 			svc, ok := o.(*corev1.Service)
 			return ok && len(svc.Status.LoadBalancer.Ingress) > 0
 		}), r.book.news())).
 		Watches(&v1beta1.Speaker{}, speakers).
 		Watches(&v1beta1.L2Advertisement{}, everyHolder, spec).
-		Watches(&v1beta1.BGPAdvertisement{}, everyHolder, spec).
 		Watches(&v1beta1.IPAddressPool{}, everyHolder, builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WatchesRawSource(source.Func(r.rollup.plan.connect)). // BGPAdvertisements and what else BGP depends on
 		WithOptions(controller.Options{LogConstructor: logOf(mgr, "Service")}).
-		Complete(r)
+		Build(r)
+	if err != nil {
+		return err //nolint:wrapcheck // Setup wraps
+	}
+	r.rollup.follow = followEndpoints(mgr, c, r.book)
+	return nil
+}
+
+// followEndpoints gives the function that begins to watch EndpointSlices when it is first called. Layer 2 needs none of them here.
+func followEndpoints(mgr manager.Manager, c controller.Controller, b *Book) func(context.Context) error {
+	ofService := func(o client.Object, q queue) {
+		if k := ipam.Service(o.GetNamespace(), o.GetLabels()[discoveryv1.LabelServiceName]); len(b.held(k)) > 0 {
+			q.AddAfter(requestOf(k), announcementDelay)
+		}
+	}
+	events := handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { ofService(e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { ofService(e.ObjectNew, q) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { ofService(e.Object, q) },
+	}
+	var mu sync.Mutex
+	var indexed, watched bool
+	return func(ctx context.Context) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if !indexed {
+			if err := mgr.GetFieldIndexer().IndexField(ctx, &discoveryv1.EndpointSlice{}, endpoints.ServiceField, endpoints.OfService); err != nil {
+				return fmt.Errorf("index EndpointSlices: %w", err)
+			}
+			indexed = true
+		}
+		if !watched {
+			if err := c.Watch(source.Kind[client.Object](mgr.GetCache(), &discoveryv1.EndpointSlice{}, events)); err != nil {
+				return fmt.Errorf("watch EndpointSlices: %w", err)
+			}
+			watched = true
+		}
+		return nil
+	}
 }

@@ -11,9 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/selection"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -22,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/endpoints"
 )
 
 // ManagerOptions are the options of a manager for a speaker: what it caches is trimmed to what that speaker reads. The API server is
@@ -43,9 +42,9 @@ func ManagerOptions(ctx context.Context, cfg *rest.Config, o *Options) (ctrl.Opt
 	} else {
 		o.Log.Info("the API server cannot select Services by type: all are read")
 	}
-	notHeadless, err := labels.NewRequirement(corev1.IsHeadlessService, selection.DoesNotExist, nil)
+	notHeadless, err := endpoints.Selector()
 	if err != nil {
-		return ctrl.Options{}, fmt.Errorf("select EndpointSlices: %w", err)
+		return ctrl.Options{}, err //nolint:wrapcheck // it says what failed
 	}
 	stop := 10 * time.Second
 	return ctrl.Options{
@@ -54,7 +53,7 @@ func ManagerOptions(ctx context.Context, cfg *rest.Config, o *Options) (ctrl.Opt
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
 				&corev1.Service{}:            services,
-				&discoveryv1.EndpointSlice{}: {Label: labels.NewSelector().Add(*notHeadless), Transform: trimSlice},
+				&discoveryv1.EndpointSlice{}: {Label: notHeadless, Transform: endpoints.Trim},
 				&corev1.Node{}:               {Transform: trimNode},
 				&corev1.Secret{}: {Namespaces: map[string]cache.Config{o.Namespace: {
 					FieldSelector: fields.OneTermEqualSelector("metadata.name", o.GossipSecret)}}},
@@ -100,20 +99,6 @@ func trimService(o any) (any, error) {
 	svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type, LoadBalancerClass: svc.Spec.LoadBalancerClass, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy}
 	svc.Status.Conditions = nil
 	return svc, nil
-}
-
-func trimSlice(o any) (any, error) {
-	s, ok := o.(*discoveryv1.EndpointSlice)
-	if !ok {
-		return o, nil
-	}
-	trimMeta(&s.ObjectMeta)
-	s.Annotations, s.OwnerReferences, s.Ports = nil, nil, nil
-	s.Labels = map[string]string{discoveryv1.LabelServiceName: s.Labels[discoveryv1.LabelServiceName]}
-	for i := range s.Endpoints {
-		s.Endpoints[i] = discoveryv1.Endpoint{NodeName: s.Endpoints[i].NodeName, Conditions: s.Endpoints[i].Conditions}
-	}
-	return s, nil
 }
 
 func trimNode(o any) (any, error) {

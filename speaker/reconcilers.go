@@ -19,11 +19,9 @@ import (
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/config"
+	"fairlead.io/fairlead/internal/endpoints"
 	"fairlead.io/fairlead/internal/view"
 )
-
-// sliceService indexes EndpointSlices by their Service's name.
-const sliceService = "service"
 
 // setupReconcilers wires the cluster's objects to the engine. Each reconciler reads what it was told of, makes a view of it
 // and hands that on; the engine finds out whether it matters.
@@ -31,9 +29,7 @@ func (s *Speaker) setupReconcilers() error {
 	// Names are unique in the speaker's logs and metrics; several speakers in one process are tests.
 	skip := true
 	opts := controller.Options{SkipNameValidation: &skip}
-	err := s.mgr.GetFieldIndexer().IndexField(context.Background(), &discoveryv1.EndpointSlice{}, sliceService, func(o client.Object) []string {
-		return []string{o.GetLabels()[discoveryv1.LabelServiceName]}
-	})
+	err := s.mgr.GetFieldIndexer().IndexField(context.Background(), &discoveryv1.EndpointSlice{}, endpoints.ServiceField, endpoints.OfService)
 	if err != nil {
 		return fmt.Errorf("index EndpointSlices: %w", err)
 	}
@@ -117,7 +113,7 @@ func (s *Speaker) readService(ctx context.Context, name types.NamespacedName) er
 		return nil
 	}
 	var slices discoveryv1.EndpointSliceList
-	if err := s.mgr.GetClient().List(ctx, &slices, client.InNamespace(name.Namespace), client.MatchingFields{sliceService: name.Name},
+	if err := s.mgr.GetClient().List(ctx, &slices, client.InNamespace(name.Namespace), client.MatchingFields{endpoints.ServiceField: name.Name},
 		client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("read the EndpointSlices of Service %s: %w", name, err)
 	}

@@ -87,9 +87,13 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	cacheOptions, err := controllers.CacheOptions(f.namespace)
+	if err != nil {
+		return err //nolint:wrapcheck // it says what failed
+	}
 	mgr, err := ctrl.NewManager(controllers.RESTConfig(kube), manager.Options{
 		Scheme:                        controllers.NewScheme(),
-		Cache:                         controllers.CacheOptions(),
+		Cache:                         cacheOptions,
 		Controller:                    config.Controller{EnableWarmup: new(true)}, // a standby's caches are full when it takes over
 		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddr},
 		HealthProbeBindAddress:        f.healthAddr,

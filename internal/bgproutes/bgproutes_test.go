@@ -300,6 +300,25 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+func TestKeepers(t *testing.T) {
+	c := cluster(t, func(s *setup) {
+		s.peer("old", "192.168.100.1", func(s *v1beta1.BGPPeerSpec) { s.NodeSelectors = append(match("name", "b"), match("name", "c")...) })
+		s.peer("new", "192.168.100.1")
+		slices.Reverse(s.Members)
+		s.Nodes["idle"] = view.Node{} // without a speaker
+	})
+	for peer, want := range map[string]string{"old": "[b c] [] <nil>", "new": "[a] [b c] DuplicatePeer", "unknown": "[] [] <nil>"} {
+		nodes, denied, why := c.Keepers(peer)
+		reason := "<nil>"
+		if why != nil {
+			reason = why.Reason
+		}
+		if got := fmt.Sprint(nodes, denied, " ", reason); got != want {
+			t.Errorf("%s: %s, want %s", peer, got, want)
+		}
+	}
+}
+
 // What stays the same stays one pointer, so that a table sees no change.
 func TestOffersAreKept(t *testing.T) {
 	c := cluster(t, tor, all)

@@ -32,6 +32,25 @@ func (c *Cluster) Peers(node string) []bgp.Peer {
 	return peers
 }
 
+// Keepers are the nodes with a live speaker that keep a session with a peer, in order; and those that the peer selects as well, but where
+// an older one contradicts it, with the reason on the first of them.
+func (c *Cluster) Keepers(peer string) (nodes, denied []string, why *config.Error) {
+	for _, m := range c.Members {
+		on := &c.on(m.Name).on
+		if slices.ContainsFunc(on.Peers, func(p *config.BGPPeer) bool { return p.Name == peer }) {
+			nodes = append(nodes, m.Name)
+		} else if on.Refused[peer] != nil {
+			denied = append(denied, m.Name)
+		}
+	}
+	slices.Sort(nodes)
+	slices.Sort(denied)
+	if len(denied) > 0 {
+		why = c.on(denied[0]).on.Refused[peer]
+	}
+	return nodes, denied, why
+}
+
 // BFD gives the profiles of those of a node's peers that a BFD session is to be kept with, by name.
 func (c *Cluster) BFD(node string) map[string]*config.BFDProfile {
 	profiles := map[string]*config.BFDProfile{}
