@@ -91,6 +91,8 @@ type Session struct {
 	HoldTime, KeepaliveTime time.Duration
 	// IPv4 and IPv6 are the families that were negotiated, while Established.
 	IPv4, IPv6 bool
+	// Withheld says why routes of a family that is configured are not advertised, while Established; empty: they are.
+	Withheld string
 	// Routes is the number of routes that are advertised to the peer.
 	Routes int
 	// Updates is the number of UPDATE messages sent since the peer was set; Established the number of times it was reached.
