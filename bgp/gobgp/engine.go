@@ -28,6 +28,8 @@ const (
 	openWithin = 20 * time.Second
 	// batch is the number of routes that are given to the server at a time: it does nothing else meanwhile, some 20 ms.
 	batch = 500
+	// mark is a family that has no routes: its End-of-RIB comes when everything has come that was to be sent before it was asked for.
+	mark = packet.RF_IPv4_MC
 )
 
 // engine is the GoBGP server: it has the routes, gives each neighbour its attributes by policy, and makes UPDATE messages of them.
@@ -78,7 +80,7 @@ func (e *engine) listen(ctx context.Context, routerID netip.Addr) error {
 		}
 		err = e.server.StartBgp(ctx, &api.StartBgpRequest{Global: &api.Global{
 			Asn: globalASN, RouterId: routerID.String(), ListenPort: int32(port), ListenAddresses: []string{loopback.String()},
-			Families: []uint32{0, 1}, // IPv4 and IPv6 unicast
+			Families: []uint32{0, 1, 10}, // IPv4 and IPv6 unicast, and the mark
 		}})
 		if err == nil {
 			e.address = netip.AddrPortFrom(loopback, uint16(port)).String()
@@ -115,7 +117,7 @@ func address(index uint16) netip.Addr {
 }
 
 // open makes the server take up a neighbour and gives the connection to it, on which UPDATEs with all routes follow, and, at their
-// end, End-of-RIB for each family. When it returns no change of a route goes past the neighbour.
+// end, End-of-RIB for each family and the mark. When it returns no change of a route goes past the neighbour.
 func (e *engine) open(ctx context.Context, n *neighbour, sets []*attrSet) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, openWithin)
 	defer cancel()
@@ -137,10 +139,9 @@ func (e *engine) open(ctx context.Context, n *neighbour, sets []*attrSet) (net.C
 
 // connect opens a session with the server in the neighbour's name.
 func (e *engine) connect(ctx context.Context, n *neighbour) (net.Conn, error) {
-	open := &wire.Open{
-		ASN: n.asn, ID: address(n.index), IPv4: n.ipv4, IPv6: n.ipv6, FourOctetASN: n.fourOctet, RouteRefresh: true, ExtendedNextHop: true,
-		GracefulRestart: &wire.Restart{}, // so that End-of-RIB is sent
-		// No hold time: the connection does not fail, and the router's is watched where it is read.
+	open, err := n.open()
+	if err != nil {
+		return nil, err
 	}
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: address(n.index).AsSlice()}, Control: control(func(fd int) error {
 		return setMD5(fd, loopback, e.password)
@@ -151,7 +152,7 @@ func (e *engine) connect(ctx context.Context, n *neighbour) (net.Conn, error) {
 			return nil, fmt.Errorf("connect to the engine: %w", err)
 		}
 		// It closes connections while it is not yet ready for the neighbour, and opens the session first when it is.
-		if err = e.greet(ctx, conn, open); err == nil {
+		if err = greet(ctx, conn, open); err == nil {
 			return conn, nil
 		}
 		err = errors.Join(err, conn.Close())
@@ -163,7 +164,31 @@ func (e *engine) connect(ctx context.Context, n *neighbour) (net.Conn, error) {
 	}
 }
 
-func (*engine) greet(ctx context.Context, conn net.Conn, open *wire.Open) error {
+// open is the neighbour's OPEN to the server. It has no hold time: this connection does not fail, and the router's is watched where
+// it is read. It has graceful restart, so that End-of-RIB is sent.
+func (n *neighbour) open() ([]byte, error) {
+	caps := []packet.ParameterCapabilityInterface{
+		packet.NewCapRouteRefresh(), packet.NewCapGracefulRestart(false, false, 0, nil), packet.NewCapMultiProtocol(mark),
+	}
+	if n.ipv4 {
+		caps = append(caps, packet.NewCapMultiProtocol(packet.RF_IPv4_UC))
+	}
+	if n.ipv6 {
+		caps = append(caps, packet.NewCapMultiProtocol(packet.RF_IPv6_UC))
+	}
+	asn := n.asn
+	if n.fourOctet {
+		caps = append(caps, packet.NewCapFourOctetASNumber(n.asn))
+		asn = min(asn, packet.AS_TRANS)
+	}
+	m, err := packet.NewBGPOpenMessage(uint16(asn), 0, address(n.index), []packet.OptionParameterInterface{packet.NewOptionParameterCapability(caps)})
+	if err != nil {
+		return nil, fmt.Errorf("make an OPEN for the engine: %w", err)
+	}
+	return m.Serialize()
+}
+
+func greet(ctx context.Context, conn net.Conn, open []byte) error {
 	deadline, _ := ctx.Deadline()
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
@@ -175,10 +200,19 @@ func (*engine) greet(ctx context.Context, conn net.Conn, open *wire.Open) error 
 	if m.Type() != wire.TypeOpen {
 		return fmt.Errorf("the engine begins with %s", m.Type())
 	}
-	if _, err := conn.Write(append(open.Message(), wire.Keepalive()...)); err != nil {
+	if _, err := conn.Write(append(open, wire.Keepalive()...)); err != nil {
 		return err
 	}
 	return conn.SetDeadline(time.Time{})
+}
+
+// askForMark makes the mark come on a neighbour's connection.
+func askForMark(conn net.Conn) error {
+	b, err := packet.NewBGPRouteRefreshMessage(mark.Afi(), 0, mark.Safi()).Serialize()
+	if err == nil {
+		_, err = conn.Write(b)
+	}
+	return err
 }
 
 // established waits until the server shows the session as such: from then on it sends the neighbour what changes.
@@ -206,17 +240,21 @@ func (n *neighbour) config(password string) *api.Peer {
 		Transport:       &api.Transport{PassiveMode: true},
 		GracefulRestart: &api.GracefulRestart{Enabled: true, RestartTime: 1},
 	}
-	for afi, wanted := range map[api.Family_Afi]bool{api.Family_AFI_IP: n.ipv4, api.Family_AFI_IP6: n.ipv6} {
-		if wanted {
-			p.AfiSafis = append(p.AfiSafis, &api.AfiSafi{Config: &api.AfiSafiConfig{
-				Family: &api.Family{Afi: afi, Safi: api.Family_SAFI_UNICAST}, Enabled: true,
-			}})
-		}
+	families := []*api.Family{{Afi: api.Family_AFI_IP, Safi: api.Family_SAFI_MULTICAST}} // the mark
+	if n.ipv4 {
+		families = append(families, &api.Family{Afi: api.Family_AFI_IP, Safi: api.Family_SAFI_UNICAST})
+	}
+	if n.ipv6 {
+		families = append(families, &api.Family{Afi: api.Family_AFI_IP6, Safi: api.Family_SAFI_UNICAST})
+	}
+	for _, f := range families {
+		p.AfiSafis = append(p.AfiSafis, &api.AfiSafi{Config: &api.AfiSafiConfig{Family: f, Enabled: true}})
 	}
 	return p
 }
 
-// close forgets a neighbour, whose connection has ended.
+// close forgets a neighbour. Nothing may be waiting to be sent to it: the server would not free it, nor the goroutine that it has for
+// it.
 func (e *engine) close(index uint16) error {
 	ctx := context.Background() // local work that must be done
 	err := e.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: address(index).String()})

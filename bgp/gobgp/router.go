@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
 
@@ -151,10 +152,11 @@ func (r *Router) take(s *session) (net.Conn, error) {
 	}
 	to, withheld := s.exportTo(&cfg)
 	n.exportTo = to
-	if err := r.collectFrom(s.ctx, p.x); err != nil {
+	ctx := context.WithoutCancel(s.ctx) // begun is done: it is local
+	if err := r.collectFrom(ctx, p.x); err != nil {
 		return nil, err
 	}
-	engine, err := r.engine.open(s.ctx, n, p.x.used())
+	engine, err := r.engine.open(ctx, n, p.x.used())
 	if err != nil {
 		return nil, err
 	}
@@ -167,14 +169,47 @@ func (r *Router) take(s *session) (net.Conn, error) {
 	return engine, nil
 }
 
-// release takes a neighbour out of the engine.
-func (r *Router) release(x *exports) {
+// release takes a session's neighbour out of the engine.
+func (r *Router) release(s *session, engine net.Conn, forwarded <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	x := s.p.x
 	x.open = false
-	if err := r.engine.close(x.index); err != nil {
+	if err := errors.Join(s.drain(engine, forwarded), r.engine.close(x.index), engine.Close()); err != nil {
 		r.log.Error(err, "Take a peer out of the BGP engine", "peer", x.peer)
 	}
+	<-forwarded
+}
+
+// drain waits until nothing is waiting in the engine to be sent to the session, which has ended.
+func (s *session) drain(engine net.Conn, forwarded <-chan struct{}) error {
+	asked := false
+	for {
+		if !s.marked {
+			select {
+			case <-s.marks:
+				s.marked = true
+			case <-forwarded:
+				return errors.New("the engine has ended the session")
+			case <-time.After(openWithin):
+				return fmt.Errorf("the engine has not sent all within %s", openWithin)
+			}
+		}
+		if asked {
+			return nil
+		}
+		if err := askForMark(engine); err != nil {
+			return err
+		}
+		asked, s.marked = true, false
+	}
+}
+
+// resend has all routes sent again to a peer with an established session.
+func (r *Router) resend(ctx context.Context, x *exports) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.engine.resend(context.WithoutCancel(ctx), x.index)
 }
 
 // reexport gives the engine a session's next hops and drain mark anew, and has it send what is different.
@@ -194,7 +229,11 @@ func (r *Router) reexport(ctx context.Context, p *peer) error {
 		return err
 	}
 	p.update(func(st *bgp.Session) { st.Withheld = withheld })
-	return r.engine.resend(ctx, p.x.index)
+	select {
+	case s.resend <- struct{}{}:
+	default: // it will be done once for all
+	}
+	return nil
 }
 
 // exportTo is what the routes get on the session, and which families are not advertised on it, and why.

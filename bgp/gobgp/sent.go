@@ -41,14 +41,14 @@ func (s *sent) list() []bgp.Advertised {
 	return out
 }
 
-// record notes an UPDATE, and reports whether it is End-of-RIB.
-func (s *sent) record(m wire.Message, fourOctet bool) (end bool, err error) {
+// record notes an UPDATE, and gives the family that it is the End-of-RIB of; 0: it is none.
+func (s *sent) record(m wire.Message, fourOctet bool) (end packet.Family, err error) {
 	u := &packet.BGPUpdate{}
 	if err := u.DecodeFromBytes(m.Body(), &packet.MarshallingOption{Use2ByteAS: !fourOctet}); err != nil {
-		return false, err
+		return 0, err
 	}
-	if end, _ = u.IsEndOfRib(); end {
-		return true, nil
+	if is, end := u.IsEndOfRib(); is {
+		return end, nil
 	}
 	withdrawn, announced := u.WithdrawnRoutes, u.NLRI
 	route := &bgp.Advertised{} // for all that are announced
@@ -67,18 +67,18 @@ func (s *sent) record(m wire.Message, fourOctet bool) (end bool, err error) {
 	for _, n := range withdrawn {
 		prefix, err := prefixOf(n)
 		if err != nil {
-			return false, err
+			return 0, err
 		}
 		delete(s.routes, prefix)
 	}
 	for _, n := range announced {
 		prefix, err := prefixOf(n)
 		if err != nil {
-			return false, err
+			return 0, err
 		}
 		s.routes[prefix] = route
 	}
-	return false, nil
+	return 0, nil
 }
 
 func prefixOf(n packet.PathNLRI) (netip.Prefix, error) {

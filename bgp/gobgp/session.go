@@ -53,6 +53,11 @@ type session struct {
 	retime  chan struct{}    // the keepalive time has changed
 
 	sent sent
+	// marks that the engine has sent: one follows the first routes, and each resend. Two that are waiting to be sent would be made one,
+	// so that a resend waits until none is to come. marked: that is so; it is the ticking goroutine's.
+	marks  chan struct{}
+	marked bool
+	resend chan struct{} // all routes are to be sent again, as the policy is now
 
 	write  sync.Mutex // guards what follows
 	out    *bufio.Writer
@@ -62,7 +67,7 @@ type session struct {
 func newSession(p *peer, cfg *bgp.Peer, conn *net.TCPConn, to netip.Addr) *session {
 	s := &session{
 		p: p, cfg: cfg, conn: conn, remote: to, local: localAddr(conn), in: bufio.NewReaderSize(conn, bufferLen), out: bufio.NewWriterSize(conn, bufferLen),
-		done: make(chan struct{}), retime: make(chan struct{}, 1), sent: newSent(),
+		done: make(chan struct{}), retime: make(chan struct{}, 1), sent: newSent(), marks: make(chan struct{}, 1), resend: make(chan struct{}, 1),
 	}
 	for i := range s.refresh {
 		s.refresh[i] = make(chan struct{}, 1)
@@ -232,33 +237,26 @@ func (s *session) send(m []byte, flush bool) error {
 
 // established gives the router what the engine has for it, until the session ends.
 func (s *session) established() error {
-	r, x := s.p.r, s.p.x
-	engine, err := r.take(s)
+	engine, err := s.p.r.take(s)
 	if err != nil {
 		return err
 	}
 	s.p.log.Info("The BGP session is established", "address", s.remote, "asn", s.open.ASN)
-	failed := make(chan error, 3)
+	forwarded := make(chan struct{})
+	go func() {
+		defer close(forwarded)
+		s.cancel(s.forward(engine))
+	}()
 	var wg sync.WaitGroup
-	for _, f := range []func() error{s.receive, func() error { return s.forward(engine) }, func() error { return s.tick(engine) }} {
-		wg.Go(func() { failed <- f() })
-	}
+	wg.Go(func() { s.cancel(s.receive()) })
+	wg.Go(func() { s.cancel(s.tick(engine)) })
 	if s.routers != nil {
 		wg.Go(s.follow)
 	}
-	select {
-	case err = <-failed:
-	case <-s.ctx.Done():
-		err = context.Cause(s.ctx)
-	}
-	s.cancel(err)
-	if err := engine.Close(); err != nil {
-		s.p.log.Error(err, "Close the connection to the engine")
-	}
-	wg.Wait()
+	wg.Wait() // one ends by itself, and makes the others end
 	s.p.update(func(st *bgp.Session) { st.State = bgp.Idle })
-	r.release(x)
-	return err
+	s.p.r.release(s, engine, forwarded)
+	return context.Cause(s.ctx)
 }
 
 // receive reads what the router sends, and takes of it that it is alive.
@@ -267,7 +265,7 @@ func (s *session) receive() error {
 		m, err := s.next(s.hold)
 		if errors.Is(err, os.ErrDeadlineExceeded) && s.ctx.Err() == nil {
 			return &refusal{
-				fmt.Sprintf("nothing was heard from %s for %s, the hold time", s.remote, s.hold), &wire.Notification{Code: wire.HoldTimerExpired},
+				fmt.Sprintf("nothing was heard from %s for %s, the hold time", s.remote, seconds(s.hold)), &wire.Notification{Code: wire.HoldTimerExpired},
 			}
 		}
 		if err != nil {
@@ -290,7 +288,7 @@ func (s *session) receive() error {
 	}
 }
 
-// forward passes on what the engine sends.
+// forward passes on what the engine sends. When the session has ended it goes on reading until the engine ends too.
 func (s *session) forward(engine net.Conn) error {
 	in, buffer := bufio.NewReaderSize(engine, bufferLen), new(wire.Buffer)
 	for {
@@ -298,22 +296,29 @@ func (s *session) forward(engine net.Conn) error {
 		if err != nil {
 			return fmt.Errorf("the BGP engine has ended the session with %s: %w", s.remote, err)
 		}
-		switch m.Type() {
-		case wire.TypeUpdate:
-			end, err := s.sent.record(m, s.open.FourOctetASN)
-			if err != nil {
-				return fmt.Errorf("the BGP engine has an UPDATE for %s that cannot be read: %w", s.remote, err)
-			}
-			if end && s.open.GracefulRestart == nil {
-				continue // who has not announced it need not know End-of-RIB
-			}
-			s.p.updates.Add(1)
-			if err := s.send(m, in.Buffered() == 0); err != nil {
-				return s.failed(err)
-			}
-		case wire.TypeKeepalive:
+		if m.Type() == wire.TypeNotification {
+			return fmt.Errorf("the BGP engine has ended the session with %s: %w", s.remote, wire.ParseNotification(m.Body()))
+		}
+		if m.Type() != wire.TypeUpdate {
+			continue
+		}
+		end, err := s.sent.record(m, s.open.FourOctetASN)
+		switch {
+		case err != nil:
+			s.cancel(fmt.Errorf("the BGP engine has an UPDATE for %s that cannot be read: %w", s.remote, err))
+		case end == mark:
+			m = nil
+			s.marks <- struct{}{} // there is never more than one to come
+		case end != 0 && s.open.GracefulRestart == nil:
+			m = nil // who has not announced it need not know End-of-RIB
 		default:
-			return fmt.Errorf("the BGP engine has ended the session with %s by %s", s.remote, m.Type())
+			s.p.updates.Add(1)
+		}
+		if s.ctx.Err() != nil {
+			continue
+		}
+		if err := s.send(m, in.Buffered() == 0); err != nil {
+			s.cancel(s.failed(err))
 		}
 	}
 }
@@ -326,13 +331,14 @@ func (s *session) keepalive() time.Duration {
 
 func (s *session) keepaliveOf(cfg *bgp.Peer) time.Duration { return min(cfg.KeepaliveTime, s.hold/3) }
 
-// tick sends keepalives, and has all routes sent again when the router wants it.
+// tick sends keepalives, and has all routes sent again when the router or a change wants it.
 func (s *session) tick(engine net.Conn) error {
 	keepalive := time.NewTicker(s.keepalive())
 	defer keepalive.Stop()
 	quiet := time.NewTimer(0) // until the next refresh may be
 	defer quiet.Stop()
 	refresh := [2]chan struct{}{}
+	var resend chan struct{} // while no mark is to come
 	for {
 		family := wire.Family(0)
 		select {
@@ -344,6 +350,13 @@ func (s *session) tick(engine net.Conn) error {
 			if err := s.send(wire.Keepalive(), true); err != nil {
 				return s.failed(err)
 			}
+		case <-s.marks:
+			s.marked, resend = true, s.resend
+		case <-resend:
+			if err := s.p.r.resend(s.ctx, s.p.x); err != nil {
+				return err
+			}
+			s.marked, resend = false, nil
 		case <-quiet.C:
 			refresh = s.refresh
 		case <-refresh[0]:

@@ -33,9 +33,15 @@ type speaker struct {
 // newSpeaker listens on the loopback interface.
 func newSpeaker(t testing.TB, open wire.Open) *speaker {
 	t.Helper()
+	return newSpeakerAt(t, "127.0.0.1", open)
+}
+
+// newSpeakerAt listens at an address of the loopback interface.
+func newSpeakerAt(t testing.TB, address string, open wire.Open) *speaker {
+	t.Helper()
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	l, err := lc.Listen(t.Context(), "tcp", net.JoinHostPort(address, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +68,23 @@ func newSpeaker(t testing.TB, open wire.Open) *speaker {
 		wg.Wait()
 	})
 	return s
+}
+
+// hurry makes a Router try at once, however often it has failed.
+func (s *speaker) hurry(r *Router, peer string) {
+	s.t.Helper()
+	p := r.peer(peer)
+	cfg := p.config()
+	all := r.all()
+	var peers []bgp.Peer
+	for _, other := range all {
+		c := other.config()
+		if other == p {
+			c.IPv6 = !cfg.IPv6
+		}
+		peers = append(peers, c)
+	}
+	set(s.t, r, peers...)
 }
 
 func (s *speaker) port() uint16 {
@@ -163,7 +186,7 @@ func (c *speaking) take(m wire.Message) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		if end {
+		if end != 0 {
 			c.ends++
 		}
 	case wire.TypeKeepalive:
@@ -238,7 +261,7 @@ func newRouter(t testing.TB) (*Router, *logs) {
 // peerOf is a peer at the speaker.
 func (s *speaker) peer(name string) bgp.Peer {
 	return bgp.Peer{
-		Name: name, Address: netip.MustParseAddr("127.0.0.1"), Port: s.port(), LocalASN: 64512, ASN: s.open.ASN,
+		Name: name, Address: netip.MustParseAddrPort(s.listener.Addr().String()).Addr(), Port: s.port(), LocalASN: 64512, ASN: s.open.ASN,
 		HoldTime: 90 * time.Second, KeepaliveTime: 30 * time.Second, ConnectTime: time.Second, IPv4: true, IPv6: true,
 		NextHop6: netip.MustParseAddr("2001:db8::1"),
 	}
