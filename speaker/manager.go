@@ -55,8 +55,9 @@ func ManagerOptions(ctx context.Context, cfg *rest.Config, o *Options) (ctrl.Opt
 				&corev1.Service{}:            services,
 				&discoveryv1.EndpointSlice{}: {Label: notHeadless, Transform: endpoints.Trim},
 				&corev1.Node{}:               {Transform: trimNode},
+				// The gossip's keys, and passwords of BGPPeers. Helm's releases may be large.
 				&corev1.Secret{}: {Namespaces: map[string]cache.Config{o.Namespace: {
-					FieldSelector: fields.OneTermEqualSelector("metadata.name", o.GossipSecret)}}},
+					FieldSelector: fields.OneTermNotEqualSelector("type", "helm.sh/release.v1")}}, Transform: trimSecret},
 				&v1beta1.Speaker{}: {Transform: trimSpeaker(o.NodeName)},
 			},
 		},
@@ -132,6 +133,16 @@ func trimSpeaker(node string) func(any) (any, error) {
 		}
 		return s, nil
 	}
+}
+
+func trimSecret(o any) (any, error) {
+	s, ok := o.(*corev1.Secret)
+	if !ok {
+		return o, nil
+	}
+	trimMeta(&s.ObjectMeta)
+	s.Annotations = nil // what kubectl applied last has the data as well
+	return s, nil
 }
 
 func trimMeta(m *metav1.ObjectMeta) {

@@ -52,6 +52,9 @@ func (s *Speaker) setupReconcilers() error {
 		"node":    {build("node").For(&corev1.Node{}), s.readNode},
 		"config": {build("config").Watches(&v1beta1.L2Advertisement{}, one, edited).Watches(&v1beta1.IPAddressPool{}, one, edited),
 			func(ctx context.Context, _ types.NamespacedName) error { return s.readConfig(ctx) }},
+		"bgp": {build("bgp").Watches(&v1beta1.BGPPeer{}, one, edited).Watches(&v1beta1.BGPAdvertisement{}, one, edited).
+			Watches(&v1beta1.BFDProfile{}, one, edited).Watches(&v1beta1.Community{}, one, edited).Watches(&corev1.Secret{}, one),
+			func(ctx context.Context, _ types.NamespacedName) error { return s.readBGP(ctx) }},
 		"speaker": {build("speaker").Watches(&v1beta1.Speaker{}, one),
 			func(ctx context.Context, _ types.NamespacedName) error { return s.readSpeakers(ctx) }},
 	} {
@@ -92,10 +95,12 @@ func (s *Speaker) firstSync(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.readConfig(ctx); err != nil {
-		return err
+	for _, read := range []func(context.Context) error{s.readConfig, s.readBGP, s.readSpeakers} {
+		if err := read(ctx); err != nil {
+			return err
+		}
 	}
-	return s.readSpeakers(ctx)
+	return nil
 }
 
 // readService hands a Service and its endpoints on.
@@ -103,13 +108,13 @@ func (s *Speaker) readService(ctx context.Context, name types.NamespacedName) er
 	var svc corev1.Service
 	switch err := s.mgr.GetClient().Get(ctx, name, &svc); {
 	case apierrors.IsNotFound(err):
-		s.engine.setService(name, nil)
+		s.setService(name, nil)
 		return nil
 	case err != nil:
 		return fmt.Errorf("read Service %s: %w", name, err)
 	}
 	if !s.opts.Class.Ours(&svc) || len(svc.Status.LoadBalancer.Ingress) == 0 {
-		s.engine.setService(name, nil)
+		s.setService(name, nil)
 		return nil
 	}
 	var slices discoveryv1.EndpointSliceList
@@ -117,8 +122,13 @@ func (s *Speaker) readService(ctx context.Context, name types.NamespacedName) er
 		client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("read the EndpointSlices of Service %s: %w", name, err)
 	}
-	s.engine.setService(name, view.ServiceOf(&svc, slices.Items))
+	s.setService(name, view.ServiceOf(&svc, slices.Items))
 	return nil
+}
+
+func (s *Speaker) setService(name types.NamespacedName, v *view.Service) {
+	s.engine.setService(name, v)
+	s.advertiser.setService(name, v)
 }
 
 // readNode hands a Node on.
@@ -129,18 +139,23 @@ func (s *Speaker) readNode(ctx context.Context, name types.NamespacedName) error
 		return fmt.Errorf("read Node %s: %w", name.Name, err)
 	}
 	if apierrors.IsNotFound(err) {
-		s.engine.setNode(name.Name, nil)
+		s.setNode(name.Name, nil)
 		if name.Name == s.opts.NodeName {
 			s.setOwnNode(nil)
 		}
 		return nil
 	}
 	n := view.NodeOf(&node)
-	s.engine.setNode(name.Name, &n)
+	s.setNode(name.Name, &n)
 	if name.Name == s.opts.NodeName {
 		s.setOwnNode(&node)
 	}
 	return nil
+}
+
+func (s *Speaker) setNode(name string, v *view.Node) {
+	s.engine.setNode(name, v)
+	s.advertiser.setNode(name, v)
 }
 
 // readConfig hands pools and advertisements on. An advertisement that cannot be compiled is left out; the controller tells
@@ -163,7 +178,9 @@ func (s *Speaker) readConfig(ctx context.Context) error {
 		}
 		compiled = append(compiled, a)
 	}
-	s.engine.setConfig(config.CompilePools(pools.Items), compiled)
+	compiledPools := config.CompilePools(pools.Items)
+	s.engine.setConfig(compiledPools, compiled)
+	s.advertiser.setPools(compiledPools)
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -26,6 +27,7 @@ import (
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/bfd/manager"
+	"fairlead.io/fairlead/internal/bgproutes"
 	"fairlead.io/fairlead/internal/service"
 	"fairlead.io/fairlead/internal/version"
 	"fairlead.io/fairlead/l2/announce"
@@ -62,6 +64,8 @@ type Options struct {
 	DataplaneHealthURL string
 	// DrainTime bounds the hand-over when the speaker stops.
 	DrainTime time.Duration
+	// Router speaks BGP; nil: there is no BGP.
+	Router OpenRouter
 	// Announce says how addresses are announced. Open, Metrics and Log are filled in where they are empty.
 	Announce announce.Config
 	// Interfaces replaces netlink in tests; nil: the node's own interfaces.
@@ -73,18 +77,21 @@ type Options struct {
 
 // Speaker is one node's speaker.
 type Speaker struct {
-	opts      Options
-	mgr       ctrl.Manager
-	log       logr.Logger
-	engine    *engine
-	announcer *announce.Announcer
-	status    *statusWriter
-	gate      *gate
-	peers     *peers
-	watcher   *netif.Watcher
-	firstLook chan struct{} // closed when the interfaces are known
-	keyRead   chan struct{}
-	synced    atomic.Bool
+	opts       Options
+	mgr        ctrl.Manager
+	log        logr.Logger
+	engine     *engine
+	announcer  *announce.Announcer
+	status     *statusWriter
+	gate       *gate
+	peers      *peers
+	advertiser *advertiser
+	peerEvents *peerEvents
+	bfd        *manager.Manager // of sessions with other speakers and with routers
+	watcher    *netif.Watcher
+	firstLook  chan struct{} // closed when the interfaces are known
+	keyRead    chan struct{}
+	synced     atomic.Bool
 
 	mu         sync.Mutex // guards what follows
 	members    *membership.Membership
@@ -120,6 +127,12 @@ func New(mgr ctrl.Manager, opts Options) (*Speaker, error) {
 	s.announcer = announce.New(a)
 	s.status = newStatusWriter(mgr.GetClient(), mgr.GetAPIReader(), opts.NodeName, s.nodeUID, s.statusReport, opts.Log.WithName("status"))
 	s.engine = newEngine(opts.NodeName, opts.IgnoreExcludeLabel, s.announcer, m, s.status.changed, s.peers.setPairs, opts.Log.WithName("engine"))
+	s.peerEvents = &peerEvents{client: mgr.GetClient(), recorder: mgr.GetEventRecorder("fairlead-speaker"), limiters: map[string]*rate.Limiter{}}
+	s.advertiser = newAdvertiser(opts.NodeName, opts.IgnoreExcludeLabel, opts.Router, s.peerEvents.tell, s.status.changed, opts.Log.WithName("bgp"))
+	s.advertiser.watch = newWatcher(s.advertiser.drop, s.status.changed, opts.Log.WithName("bfd"))
+	if err := opts.Registerer.Register(newBGPMetrics(s.advertiser)); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
 	s.gate = newGate(opts.DataplaneHealthURL, s.setHealth, opts.Log.WithName("dataplane"))
 	s.health = s.gate.state
 	s.watcher = netif.NewWatcher(opts.InterfacesExclude, s.setInterfaces, opts.Log.WithName("interfaces"))
@@ -144,6 +157,16 @@ func (s *Speaker) Start(ctx context.Context) error {
 	if err := s.firstSync(ctx); err != nil {
 		return err
 	}
+	s.bfd = manager.New()
+	s.advertiser.watch.use(s.bfd)
+	defer func() { // when the rest has ended
+		s.advertiser.close()
+		last, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		if err := s.bfd.Close(last); err != nil { // the others are told, so that they do not take this node for lost
+			s.log.V(1).Info("ending the BFD sessions", "error", err.Error())
+		}
+	}()
 	failed := make(chan error, 2)
 	if s.opts.Interfaces != nil {
 		s.setInterfaces(s.opts.Interfaces)
@@ -159,6 +182,9 @@ func (s *Speaker) Start(ctx context.Context) error {
 	}
 	s.gate.check(ctx)
 	wg.Go(func() { s.gate.run(ctx) })
+	s.setLocal(func(*membership.Meta) {})
+	wg.Go(func() { s.advertiser.watch.run(ctx) })
+	wg.Go(func() { s.advertiser.run(ctx) })
 
 	m, err := s.startGossip(ctx)
 	if err != nil {
@@ -186,13 +212,6 @@ func (s *Speaker) Start(ctx context.Context) error {
 	s.members = nil
 	s.settle.Stop()
 	s.mu.Unlock()
-	if s.peers.bfd != nil { // the others are told, so that they do not take this node for lost
-		last, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
-		defer cancel()
-		if closing := s.peers.bfd.Close(last); closing != nil {
-			s.log.V(1).Info("ending the sessions with other speakers", "error", closing.Error())
-		}
-	}
 	return errors.Join(err, m.Close())
 }
 
@@ -222,7 +241,7 @@ func (s *Speaker) startGossip(ctx context.Context) (*membership.Membership, erro
 	}
 	s.peers.gossip = m
 	if s.opts.Sessions.Interval > 0 {
-		s.peers.bfd = manager.New()
+		s.peers.bfd = s.bfd
 	}
 	s.mu.Lock()
 	s.members = m
@@ -282,10 +301,13 @@ func (s *Speaker) Drain(ctx context.Context) {
 	m := s.members
 	s.stopping = true
 	s.mu.Unlock()
+	s.setLocal(func(meta *membership.Meta) { meta.Stopping = true })
+	var bgp sync.WaitGroup
+	defer bgp.Wait()
+	bgp.Go(func() { s.advertiser.leave(ctx, s.opts.DrainTime) })
 	if m == nil {
 		return
 	}
-	s.setLocal(func(meta *membership.Meta) { meta.Stopping = true })
 	if err := s.engine.ping(ctx); err != nil {
 		s.log.Info("stopping without a hand-over", "error", err.Error())
 		return
@@ -329,7 +351,22 @@ func (s *Speaker) setLocal(change func(*membership.Meta)) {
 	if s.members != nil {
 		s.members.SetLocal(s.local)
 	}
+	s.advertiser.setMembers(s.bgpMembers(), s.joined)
 	s.status.changed()
+}
+
+// bgpMembers are the live speakers, this one among them whatever gossip knows; s.mu is held.
+func (s *Speaker) bgpMembers() []bgproutes.Member {
+	list := []bgproutes.Member{{Name: s.opts.NodeName, Draining: s.local.Draining, Stopping: s.local.Stopping, DataplaneReady: s.local.DataplaneReady}}
+	if s.members == nil {
+		return list
+	}
+	for _, m := range s.peers.Members() {
+		if m.Name != s.opts.NodeName {
+			list = append(list, bgproutes.Member{Name: m.Name, Draining: m.Meta.Draining, Stopping: m.Meta.Stopping, DataplaneReady: m.Meta.DataplaneReady})
+		}
+	}
+	return list
 }
 
 // settled looks if this node has settled: time has passed, or another one has come, gone or settled.
@@ -400,6 +437,7 @@ func (s *Speaker) statusReport() report {
 	defer s.mu.Unlock()
 	r := report{
 		nodeAddresses: nodeAddresses(s.node), version: version.Version, synced: s.synced.Load(), stopping: s.stopping, dataplane: s.health,
+		bgp:      s.advertiser.report(),
 		settling: s.local.Settling, healthySince: s.settling.since(), failbackDelay: s.opts.FailbackDelay,
 	}
 	if s.members != nil {

@@ -29,6 +29,7 @@ type report struct {
 	version       string
 	interfaces    []v1beta1.SpeakerInterface
 	layer2        []v1beta1.Layer2Address
+	bgp           []v1beta1.BGPSessionStatus
 	conflicts     []v1beta1.AddressConflict // one for an address at most, in any order
 	synced        bool
 	stopping      bool
@@ -184,7 +185,10 @@ func (w *statusWriter) create(ctx context.Context) (*v1beta1.Speaker, error) {
 // fill writes a report into a status. Times have a resolution of a microsecond in the API, so that an unchanged one stays equal.
 func fill(s *v1beta1.SpeakerStatus, r report) {
 	s.NodeAddresses, s.GossipAddress, s.Version = r.nodeAddresses, r.gossipAddress, r.version
-	s.Interfaces, s.Layer2 = r.interfaces, slices.Clone(r.layer2)
+	s.Interfaces, s.Layer2, s.BGP = r.interfaces, slices.Clone(r.layer2), slices.Clone(r.bgp)
+	for i := range s.BGP {
+		s.BGP[i].Since = metav1.NewTime(s.BGP[i].Since.Truncate(time.Second)) // its resolution in the API
+	}
 	for i := range s.Layer2 {
 		s.Layer2[i].Since = *s.Layer2[i].Since.DeepCopy()
 		s.Layer2[i].Since.Time = s.Layer2[i].Since.Truncate(time.Microsecond)

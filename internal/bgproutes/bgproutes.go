@@ -41,11 +41,10 @@ type Cluster struct {
 
 // prepared is a node and what the objects mean for it, so that it need not be found out for each address.
 type prepared struct {
-	name  string
-	node  view.Node
-	ready bool
-	// drain says why all is to be drained; empty: it is not.
-	drain string
+	name string
+	node view.Node
+	// state of its speaker.
+	cordoned, stopping, ready bool
 	// why the node advertises nothing; empty: it may.
 	why  Reason
 	on   config.OnNode
@@ -96,13 +95,7 @@ func (c *Cluster) on(name string) *prepared {
 		p.why = NetworkUnavailable
 	}
 	if i >= 0 {
-		p.ready = c.Members[i].DataplaneReady
-		switch {
-		case c.Members[i].Stopping:
-			p.drain = "the node's speaker is shutting down"
-		case c.Members[i].Draining:
-			p.drain = "the node is cordoned"
-		}
+		p.ready, p.cordoned, p.stopping = c.Members[i].DataplaneReady, c.Members[i].Draining, c.Members[i].Stopping
 	}
 	for i, adv := range c.BGP.Advertisements {
 		f := &p.advs[i]

@@ -229,6 +229,11 @@ func TestReasons(t *testing.T) {
 			"six FamilyNotNegotiated; tor PeerNotOnNode; six fd00:100::f0/128 all; tor PeerNotOnNode"},
 		{"cordoned", []func(*setup){tor, all, func(s *setup) { s.member("a").Draining = true }}, aService(), route + " drained", route},
 		{"stopping", []func(*setup){tor, all, func(s *setup) { s.member("a").Stopping = true }}, aService(), route + " drained", route},
+		{"stopping, to come back", []func(*setup){all, func(s *setup) {
+			s.peer("tor", "192.168.100.1", func(s *v1beta1.BGPPeerSpec) { s.GracefulRestart = &v1beta1.GracefulRestart{Enabled: true} })
+			s.member("a").Stopping = true
+			s.member("b").Stopping, s.member("b").Draining = true, true
+		}}, aService(), route, route + " drained"},
 		{"maintenance", []func(*setup){all, tor, func(s *setup) {
 			s.peer("other", "192.168.100.2", func(s *v1beta1.BGPPeerSpec) { s.Maintenance = true })
 		}}, aService(), "other 192.168.100.240/32 all drained; " + route, ""},

@@ -12,13 +12,14 @@ import (
 )
 
 // Peers that a node keeps sessions with, in the order of their names. Where the node is cordoned or its speaker is stopping, or a peer
-// is in maintenance, they are drained: routes stay, and are marked for graceful shutdown.
+// is in maintenance, they are drained: routes stay, and are marked for graceful shutdown. For a speaker that stops on a node that is not
+// cordoned, peers with graceful restart are not: it comes back, and they go on forwarding to the node meanwhile.
 func (c *Cluster) Peers(node string) []bgp.Peer {
 	p := c.on(node)
 	peers := make([]bgp.Peer, 0, len(p.on.Peers))
 	for _, x := range p.on.Peers {
 		peer := x.Peer
-		peer.GracefulShutdown = p.drain != "" || x.Maintenance
+		peer.GracefulShutdown = p.drains(x) != ""
 		switch {
 		case peer.Interface != "": // IPv4 routes have the link-local next hop: another may not be on the link
 		case peer.Address.Is4():
@@ -49,6 +50,19 @@ func (c *Cluster) Keepers(peer string) (nodes, denied []string, why *config.Erro
 		why = c.on(denied[0]).on.Refused[peer]
 	}
 	return nodes, denied, why
+}
+
+// drains says why a peer is drained; empty: it is not.
+func (p *prepared) drains(peer *config.BGPPeer) string {
+	switch {
+	case p.cordoned:
+		return "the node is cordoned"
+	case p.stopping && peer.RestartTime == 0:
+		return "the node's speaker is shutting down"
+	case peer.Maintenance:
+		return "the peer is in maintenance"
+	}
+	return ""
 }
 
 // BFD gives the profiles of those of a node's peers that a BFD session is to be kept with, by name.

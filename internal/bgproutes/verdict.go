@@ -158,9 +158,6 @@ func (c *Cluster) judge(p *prepared, f *found, v *Verdict) {
 		return
 	}
 	if v.Reason = p.carries(p.on.Peers[i], v.Addr.Is4()); v.Reason == "" {
-		v.Reason, v.GateIgnored, v.Drained = Advertised, f.gateIgnored, p.drain
-		if v.Drained == "" && p.on.Peers[i].Maintenance {
-			v.Drained = "the peer is in maintenance"
-		}
+		v.Reason, v.GateIgnored, v.Drained = Advertised, f.gateIgnored, p.drains(p.on.Peers[i])
 	}
 }
