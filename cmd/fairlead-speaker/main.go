@@ -19,6 +19,8 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/bgp"
+	"fairlead.io/fairlead/bgp/gobgp"
 	"fairlead.io/fairlead/internal/version"
 	"fairlead.io/fairlead/l2/membership"
 	"fairlead.io/fairlead/l2/netif"
@@ -47,7 +49,7 @@ func parse() (*flags, *zap.Options, error) {
 	logging := &zap.Options{}
 	logging.BindFlags(flag.CommandLine)
 	flag.StringVar(&f.NodeName, "node-name", os.Getenv("NODE_NAME"), "name of the Node that this speaker runs on; the environment's NODE_NAME by default")
-	flag.StringVar(&f.Namespace, "namespace", "fairlead-system", "namespace of the gossip Secret")
+	flag.StringVar(&f.Namespace, "namespace", "fairlead-system", "namespace of the gossip Secret and of those with passwords of BGPPeers")
 	flag.StringVar(&f.Class.Name, "load-balancer-class", v1beta1.DefaultLoadBalancerClass, "spec.loadBalancerClass of the Services that are ours")
 	flag.BoolVar(&f.Class.Require, "require-load-balancer-class", false, "leave Services without a class alone")
 	flag.StringVar(&f.GossipSecret, "gossip-secret", speaker.DefaultGossipSecret, "Secret with the gossip's key, in the namespace")
@@ -61,7 +63,7 @@ func parse() (*flags, *zap.Options, error) {
 	flag.StringVar(&f.exclude, "interfaces-exclude", netif.DefaultExclude, "regular expression of interface names that are never used; empty: none")
 	flag.BoolVar(&f.IgnoreExcludeLabel, "ignore-exclude-lb", false, "let nodes answer that are labelled node.kubernetes.io/exclude-from-external-load-balancers")
 	flag.StringVar(&f.DataplaneHealthURL, "dataplane-health-url", speaker.DefaultDataplaneHealthURL, "health endpoint of the node's service proxy; empty: do not ask")
-	flag.DurationVar(&f.DrainTime, "drain-time", 10*time.Second, "how long to wait, when stopping, for other nodes to take over")
+	flag.DurationVar(&f.DrainTime, "drain-time", 10*time.Second, "how long to wait, when stopping, for other nodes to take over, and for BGP peers to find other ways")
 	flag.IntVar(&f.Announce.Count, "l2-announce-count", 5, "gratuitous announcements when an address is taken over")
 	flag.DurationVar(&f.Announce.Interval, "l2-announce-interval", time.Second, "time between these")
 	flag.DurationVar(&f.Announce.Refresh, "l2-refresh-interval", time.Minute, "time between announcements while nothing changes; 0: none")
@@ -125,6 +127,9 @@ func run() error {
 	klog.SetLogger(log)
 	f.Log = log
 	f.Registerer = metrics.Registry
+	f.Router = func(ctx context.Context, routerID netip.Addr) (bgp.Router, error) {
+		return gobgp.New(ctx, routerID, log.WithName("gobgp"))
+	}
 
 	// The first signal hands over and stops, the second stops at once.
 	stop, cancelStop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
