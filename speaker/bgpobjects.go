@@ -38,6 +38,11 @@ func (s *Speaker) readBGP(ctx context.Context) error {
 	for i := range secrets.Items {
 		o.Secrets[secrets.Items[i].Name] = secrets.Items[i].Data
 	}
+	exist := make(map[string]bool, len(peers.Items))
+	for i := range peers.Items {
+		exist[peers.Items[i].Name] = true
+	}
+	s.peerEvents.forget(exist)
 	s.advertiser.setBGP(config.CompileBGP(&o))
 	return nil
 }
@@ -89,11 +94,11 @@ func (e *peerEvents) tell(name, reason, message string) {
 }
 
 // forget peers that do not exist any more.
-func (e *peerEvents) forget(keep map[string]bool) {
+func (e *peerEvents) forget(exist map[string]bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for name := range e.limiters {
-		if !keep[name] {
+		if !exist[name] {
 			delete(e.limiters, name)
 		}
 	}
