@@ -325,10 +325,8 @@ func (a *advertiser) observe(router bgp.Router) bool {
 		moved = moved || i < 0 || was.State != s.State || was.Remote != s.Remote || was.Local != s.Local
 		switch up := s.State == bgp.Established; {
 		case up && (was.State != bgp.Established || was.Established != s.Established):
-			a.log.Info("session is established", "peer", s.Peer, "address", s.Remote, "asn", s.ASN)
 			a.tell(s.Peer, reasonEstablished, fmt.Sprintf("%s has established its session with %s", a.self, s.Remote))
 		case !up && was.State == bgp.Established:
-			a.log.Info("session is lost", "peer", s.Peer, "address", s.Remote, "error", s.LastError)
 			a.tell(s.Peer, reasonLost, fmt.Sprintf("%s has lost its session with %s: %s", a.self, s.Remote, s.LastError))
 		}
 	}

@@ -72,11 +72,11 @@ func watchedOf(peer *bgp.Peer, profile *config.BFDProfile, s bgp.Session) (watch
 
 // report is what the Speaker object says of the sessions, in the order of the peers' names.
 func (a *advertiser) report() []v1beta1.BGPSessionStatus {
-	bfd := a.watch.states()
+	bfd, sessions := a.watch.states(), a.current()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var list []v1beta1.BGPSessionStatus
-	for _, s := range a.sessions {
+	for _, s := range sessions {
 		text := s.LastError
 		if s.State == bgp.Established {
 			text = s.Withheld

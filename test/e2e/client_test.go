@@ -16,15 +16,21 @@ import (
 
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ndp"
+
+	"fairlead.io/fairlead/test/lab"
 )
 
 // get fetches a path from an address as the LAN's client does: a new connection each time.
 func get(ctx context.Context, addr netip.Addr, path string) (string, error) {
+	return getFrom(ctx, lanClient, addr, path)
+}
+
+func getFrom(ctx context.Context, from *lab.Host, addr netip.Addr, path string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+netip.AddrPortFrom(addr, 80).String()+path, http.NoBody)
 	if err != nil {
 		return "", err
 	}
-	resp, err := lanClient.HTTPClient(0).Do(req)
+	resp, err := from.HTTPClient(0).Do(req)
 	if err != nil {
 		return "", err
 	}
@@ -41,9 +47,13 @@ func get(ctx context.Context, addr netip.Addr, path string) (string, error) {
 
 // answeringPod is the name of the pod that answers at an address.
 func answeringPod(ctx context.Context, addr netip.Addr) (string, error) {
+	return answeringPodTo(ctx, lanClient, addr)
+}
+
+func answeringPodTo(ctx context.Context, from *lab.Host, addr netip.Addr) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	body, err := get(ctx, addr, "/")
+	body, err := getFrom(ctx, from, addr, "/")
 	if err != nil {
 		return "", err
 	}
@@ -56,9 +66,13 @@ func answeringPod(ctx context.Context, addr netip.Addr) (string, error) {
 
 // answeringPods asks an address until the wanted number of pods have answered, a failure comes, or n requests were made.
 func answeringPods(ctx context.Context, addr netip.Addr, want, n int) (map[string]int, error) {
+	return answeringPodsTo(ctx, lanClient, addr, want, n)
+}
+
+func answeringPodsTo(ctx context.Context, from *lab.Host, addr netip.Addr, want, n int) (map[string]int, error) {
 	pods := map[string]int{}
 	for range n {
-		pod, err := answeringPod(ctx, addr)
+		pod, err := answeringPodTo(ctx, from, addr)
 		if err != nil {
 			return pods, err
 		}

@@ -17,6 +17,7 @@ import (
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/test/lab"
+	"fairlead.io/fairlead/test/router"
 )
 
 // system is the namespace that Fairlead is installed in.
@@ -69,6 +70,7 @@ func TestE2E(t *testing.T) {
 		}
 	})
 	t.Run("Allocation", testAllocation)
+	t.Run("BGP", testBGP)
 	t.Run("LinkCut", testLinkCut)
 	t.Run("GoesHome", testGoesHome)
 	t.Run("NothingLost", testNothingLost)
@@ -85,7 +87,7 @@ func prepare(ctx context.Context) (down func(), err error) {
 	if err != nil {
 		return down, err
 	}
-	labConfig := lab.Config{Name: os.Getenv("FAIRLEAD_LAB"), Root: root, Install: true}
+	labConfig := lab.Config{Name: os.Getenv("FAIRLEAD_LAB"), Root: root, Install: true, Routers: []router.Kind{router.FRR}}
 	switch running, err := lab.Open(labConfig); {
 	case errors.Is(err, lab.ErrNotUp):
 		down = func() {
