@@ -5,13 +5,16 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/test/e2e/observe"
 	"fairlead.io/fairlead/test/lab"
+	"fairlead.io/fairlead/test/router"
 )
 
 // outside is the router that clients outside reach the cluster through, and such a client.
@@ -22,7 +25,7 @@ type outside struct {
 }
 
 // newOutside lets all nodes have a session with the router, and the scenario's addresses be advertised to it, beside layer 2.
-func newOutside(s *scenario) (o *outside, peer *v1beta1.BGPPeer) {
+func newOutside(s *scenario, edits ...func(*v1beta1.BGPPeerSpec)) (o *outside, peer *v1beta1.BGPPeer) {
 	s.Helper()
 	o = &outside{scenario: s, ext: s.host("ext")}
 	var err error
@@ -32,6 +35,9 @@ func newOutside(s *scenario) (o *outside, peer *v1beta1.BGPPeer) {
 	peer = &v1beta1.BGPPeer{
 		ObjectMeta: metav1.ObjectMeta{Name: s.namespace},
 		Spec:       v1beta1.BGPPeerSpec{MyASN: 64512, PeerASN: &asn, PeerAddress: o.tor.IPv4.String()},
+	}
+	for _, edit := range edits {
+		edit(&peer.Spec)
 	}
 	s.create(peer)
 	s.create(&v1beta1.BGPAdvertisement{
@@ -124,6 +130,159 @@ func (o *outside) established(ctx context.Context) (int, error) {
 	n := 0
 	for _, x := range sessions {
 		if x.State == "Established" {
+			n++
+		}
+	}
+	return n, err
+}
+
+// load starts one from outside and waits until connections succeed.
+func (o *outside) load(addr netip.Addr, timeout time.Duration) *load {
+	o.Helper()
+	l, err := startLoadOver(o.tor, o.ext, addr, timeout)
+	o.Expect(err).NotTo(HaveOccurred())
+	o.Cleanup(l.cancel)
+	o.Eventually(l.succeeded).Should(BeNumerically(">", 20), "connections from outside to %s that succeed", addr)
+	return l
+}
+
+// testBGPMoves: while the data planes work, no new connection from outside is lost, whatever happens to speakers or is said of nodes and peers.
+func testBGPMoves(t *testing.T) {
+	for _, kind := range []struct {
+		name string
+		edit func(*v1beta1.BGPPeerSpec)
+	}{
+		{"plain", func(*v1beta1.BGPPeerSpec) {}},
+		{"graceful restart", func(s *v1beta1.BGPPeerSpec) { s.GracefulRestart = &v1beta1.GracefulRestart{Enabled: true} }},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			s := newScenario(t)
+			o, peer := newOutside(s, kind.edit)
+			s.web("web", 3, "")
+			addr := addresses(s.expose("web", "web"))[0]
+			all := []string{"node1", "node2", "node3"}
+			for _, tc := range []struct {
+				name  string
+				leave func(s *scenario) (comeBack func())
+				// via are the nodes that it goes over before comeBack; nil: it does not matter.
+				via []string
+			}{
+				{"node cordoned", func(s *scenario) func() {
+					return s.patchNode("node1", `{"spec": {"unschedulable": true}}`, `{"spec": {"unschedulable": null}}`)
+				}, []string{"node2", "node3"}},
+				{"peer in maintenance", func(s *scenario) func() {
+					update(s, peer, func(p *v1beta1.BGPPeer) { p.Spec.Maintenance = true })
+					s.Eventually(func() (int, error) { return o.drained(s.ctx, addr) }).Should(Equal(3), "nodes whose route to %s has graceful-shutdown", addr)
+					return func() { update(s, peer, func(p *v1beta1.BGPPeer) { p.Spec.Maintenance = false }) }
+				}, all},
+				{"speaker stopped", func(s *scenario) func() { return s.end("node1", lab.StopSpeaker) }, nil},
+				{"rolling restart of all speakers", func(s *scenario) func() { return s.restartSpeakers() }, nil},
+			} {
+				t.Run(tc.name, func(t *testing.T) {
+					s := s.in(t)
+					o := &outside{s, o.tor, o.ext}
+					o.routed(addr, all...)
+					l := o.load(addr, patientTimeout)
+					comeBack := tc.leave(s)
+					if tc.via != nil {
+						o.routed(addr, tc.via...)
+					}
+					comeBack()
+					s.Eventually(func(g Gomega) {
+						s.get(g, peer)
+						g.Expect(peer.Status.Established).To(BeEquivalentTo(3), "established sessions of BGPPeer %s", peer.Name)
+					}).Should(Succeed())
+					o.routed(addr, all...)
+					s.nothingLost(l, kind.name+", "+tc.name)
+				})
+			}
+		})
+	}
+}
+
+// cut cuts a node off while a client outside opens connections, and mends its link. It returns what the client saw of the cut when the
+// router has its routes again.
+func (o *outside) cut(addr netip.Addr, node string) observe.Connections {
+	o.Helper()
+	o.routed(addr, "node1", "node2", "node3")
+	l := o.load(addr, failoverTimeout)
+	o.Eventually(l.succeeded).Should(BeNumerically(">", 100))
+	mend := o.cutOff(node)
+	before := l.succeeded()
+	o.Eventually(func() ([]string, error) { return o.nextHops(addr) }).ShouldNot(ContainElement(node), "the router has found %s lost", node)
+	o.Eventually(l.succeeded).Should(BeNumerically(">", before+100), "connections that succeed after %s was cut off", node)
+	c := l.stop()
+	mend()
+	o.routed(addr, "node1", "node2", "node3")
+	return c
+}
+
+// BenchmarkBGPFailover cuts a node off and reports for how long new connections from outside failed after that: some of them, those that
+// the router sends to that node, until it finds it lost.
+func BenchmarkBGPFailover(b *testing.B) {
+	for _, bench := range []struct {
+		name string
+		bfd  bool
+	}{{"BFD 3x100ms", true}, {"hold time 3s", false}} {
+		b.Run(bench.name, func(b *testing.B) {
+			s := newScenario(b)
+			var settings router.Settings
+			if bench.bfd {
+				settings.BFD = &router.BFD{Interval: 100 * time.Millisecond, Multiplier: 3}
+			}
+			tor, err := theLab.Router("tor")
+			s.Expect(err).NotTo(HaveOccurred())
+			s.Expect(tor.Apply(s.ctx, settings)).To(Succeed())
+			s.Cleanup(func() { s.Expect(tor.Apply(context.Background(), router.Settings{})).To(Succeed()) })
+			profile := &v1beta1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}, Spec: v1beta1.BFDProfileSpec{ReceiveInterval: 100, TransmitInterval: 100, DetectMultiplier: 3}}
+			s.create(profile)
+			o, peer := newOutside(s, func(p *v1beta1.BGPPeerSpec) {
+				if bench.bfd {
+					p.BFDProfile = profile.Name
+				}
+				p.HoldTime = &metav1.Duration{Duration: 3 * time.Second}
+			})
+			s.web("web", 1, "node1")
+			addr := addresses(s.expose("web", "web"))[0]
+			var gaps []time.Duration
+			for b.Loop() {
+				if bench.bfd {
+					o.watched(peer.Name)
+				}
+				gaps = append(gaps, o.cut(addr, "node3").LastFailure.Round(time.Millisecond))
+			}
+			b.Logf("node3 cut off, failures until: %v", gaps)
+			slices.Sort(gaps)
+			n := len(gaps)
+			b.ReportMetric(milliseconds(gaps[n-1]), "longest-ms")
+			b.ReportMetric(milliseconds(gaps[(n-1)/2]+gaps[n/2])/2, "median-ms")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// watched waits until all nodes' BFD sessions with a peer are up.
+func (o *outside) watched(peer string) {
+	o.Helper()
+	o.Eventually(func(g Gomega) {
+		var speakers v1beta1.SpeakerList
+		g.Expect(cluster.List(o.ctx, &speakers)).To(Succeed())
+		for i := range speakers.Items {
+			for _, x := range speakers.Items[i].Status.BGP {
+				if x.Peer == peer {
+					g.Expect(x.BFDState).To(Equal("Up"), "BFD of %s with %s", speakers.Items[i].Name, peer)
+				}
+			}
+		}
+	}).Should(Succeed())
+}
+
+// drained counts the routes to an address that carry the community graceful-shutdown (RFC 8326).
+func (o *outside) drained(ctx context.Context, addr netip.Addr) (int, error) {
+	routes, err := o.tor.Routes(ctx)
+	n := 0
+	for _, path := range routes[netip.PrefixFrom(addr, addr.BitLen())] {
+		if slices.Contains(path.Communities, "65535:0") {
 			n++
 		}
 	}

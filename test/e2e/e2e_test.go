@@ -71,6 +71,7 @@ func TestE2E(t *testing.T) {
 	})
 	t.Run("Allocation", testAllocation)
 	t.Run("BGP", testBGP)
+	t.Run("BGPMoves", testBGPMoves)
 	t.Run("LinkCut", testLinkCut)
 	t.Run("GoesHome", testGoesHome)
 	t.Run("NothingLost", testNothingLost)

@@ -62,6 +62,8 @@ type Connections struct {
 	// LongestGap is the longest time between the starts of two connections that succeeded with only failures between them; 0: none
 	// failed. What failed before the first success does not count.
 	LongestGap time.Duration
+	// LastFailure is the time from the start of the first connection that failed to that of the last: for so long some failed, whatever others did.
+	LastFailure time.Duration
 }
 
 // resendAfter is Linux's initial retransmission time-out.
@@ -71,7 +73,7 @@ const resendAfter = time.Second
 func Count(attempts []Attempt, moves []time.Time) Connections {
 	attempts = slices.SortedFunc(slices.Values(attempts), func(a, b Attempt) int { return a.Start.Compare(b.Start) })
 	c := Connections{Attempts: len(attempts), Moves: len(moves), Failed: map[Failure]int{}}
-	var lastGood time.Time
+	var lastGood, firstBad time.Time
 	failing := false
 	for _, a := range attempts {
 		if a.Err != nil {
@@ -84,6 +86,10 @@ func Count(attempts []Attempt, moves []time.Time) Connections {
 				c.First = a.Err.Error()
 			}
 			failing = true
+			if firstBad.IsZero() {
+				firstBad = a.Start
+			}
+			c.LastFailure = a.Start.Sub(firstBad)
 			continue
 		}
 		if failing && !lastGood.IsZero() {
