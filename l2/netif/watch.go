@@ -15,6 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// running is up, administratively and with a carrier.
+const running = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
+
 // Watcher reports the usable interfaces and each change of them.
 type Watcher struct {
 	exclude *regexp.Regexp
@@ -33,11 +36,16 @@ func (w *Watcher) Run(ctx context.Context) error {
 	var last []Interface
 	first := true
 	for ctx.Err() == nil {
-		err := w.subscribe(ctx, func(now []Interface) {
-			if first || !Equal(last, now) {
-				w.logChange(last, now)
-				first, last = false, now
-				w.changed(now)
+		err := w.subscribe(ctx, func(now []Interface, lost map[int]bool) {
+			// What was gone for a moment is reported so, however late that is seen: sockets on it may be dead, and who is behind it may
+			// have forgotten this node.
+			still := slices.DeleteFunc(slices.Clone(now), func(i Interface) bool { return lost[i.Index] && contains(last, i.Index) })
+			for _, list := range [][]Interface{still, now} {
+				if first || !Equal(last, list) {
+					w.logChange(last, list)
+					first, last = false, list
+					w.changed(list)
+				}
 			}
 		})
 		if ctx.Err() != nil {
@@ -52,8 +60,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return nil //nolint:nilerr // the context's end is no failure, whatever it broke
 }
 
-// subscribe reads everything once, and again after notifications of interfaces that could be usable, until that fails.
-func (w *Watcher) subscribe(ctx context.Context, report func([]Interface)) error {
+// subscribe reads everything once, and again after notifications of interfaces that could be usable, until that fails. It reports what it
+// has read, and which interfaces, by index, were not usable at some time since the report before.
+func (w *Watcher) subscribe(ctx context.Context, report func(now []Interface, lost map[int]bool)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan struct{})
@@ -75,12 +84,25 @@ func (w *Watcher) subscribe(ctx context.Context, report func([]Interface)) error
 	}()
 
 	ignored := map[int]bool{} // interfaces excluded by name: pods come and go without a look at all others
+	lost := map[int]bool{}
 	for {
 		now, err := w.read(ignored)
 		if err != nil {
 			return err
 		}
-		report(now)
+		report(now, lost)
+		clear(lost)
+		// One that is reported matters under its new name too.
+		ofLink := func(u netlink.LinkUpdate) bool {
+			if u.Link == nil {
+				return true
+			}
+			a := u.Attrs()
+			if u.Header.Type == unix.RTM_DELLINK || a.RawFlags&running != running {
+				lost[a.Index] = true
+			}
+			return w.exclude == nil || !w.exclude.MatchString(a.Name) || contains(now, a.Index)
+		}
 		for relevant := false; !relevant; {
 			select {
 			case <-ctx.Done():
@@ -89,7 +111,7 @@ func (w *Watcher) subscribe(ctx context.Context, report func([]Interface)) error
 				if !ok {
 					return errors.New("the kernel ended the interface notifications")
 				}
-				relevant = u.Link == nil || w.exclude == nil || !w.exclude.MatchString(u.Attrs().Name)
+				relevant = ofLink(u)
 			case u, ok := <-addrs:
 				if !ok {
 					return errors.New("the kernel ended the address notifications")
@@ -100,8 +122,10 @@ func (w *Watcher) subscribe(ctx context.Context, report func([]Interface)) error
 		// What has come meanwhile is covered by the reading that follows.
 		for more := true; more; {
 			select {
-			case _, ok := <-links:
-				more = ok
+			case u, ok := <-links:
+				if more = ok; ok {
+					ofLink(u)
+				}
 			case _, ok := <-addrs:
 				more = ok
 			default:
@@ -109,6 +133,10 @@ func (w *Watcher) subscribe(ctx context.Context, report func([]Interface)) error
 			}
 		}
 	}
+}
+
+func contains(list []Interface, index int) bool {
+	return slices.ContainsFunc(list, func(i Interface) bool { return i.Index == index })
 }
 
 func drain[T any](c <-chan T) {
@@ -128,7 +156,6 @@ func (w *Watcher) read(ignored map[int]bool) ([]Interface, error) {
 	links := make([]link, 0, len(all))
 	for _, l := range all {
 		a := l.Attrs()
-		const running = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 		links = append(links, link{
 			name: a.Name, index: a.Index, mac: a.HardwareAddr, kind: l.Type(), master: a.MasterIndex,
 			ethernet: a.EncapType == "ether",

@@ -2,6 +2,9 @@ package netif_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -93,4 +96,152 @@ func TestWatch(t *testing.T) {
 	usable("the former part", names(n.Host.Name))
 	must(netlink.LinkDel(link))
 	usable("the removal", names())
+}
+
+// watch runs a watcher, whose reports arrive one by one: it waits until each was taken.
+func watch(t *testing.T) <-chan []netif.Interface {
+	t.Helper()
+	re, err := netif.ParseExclude(netif.DefaultExclude)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports := make(chan []netif.Interface)
+	ctx, cancel := context.WithCancel(t.Context())
+	w := netif.NewWatcher(re, func(list []netif.Interface) {
+		select {
+		case reports <- list:
+		case <-ctx.Done():
+		}
+	}, logr.Discard())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	})
+	return reports
+}
+
+// next is the next report.
+func next(t *testing.T, reports <-chan []netif.Interface) []netif.Interface {
+	t.Helper()
+	select {
+	case list := <-reports:
+		return list
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing is reported")
+		return nil
+	}
+}
+
+// until waits for a report that names these interfaces.
+func until(t *testing.T, reports <-chan []netif.Interface, names ...string) {
+	t.Helper()
+	for !slices.Equal(netif.Names(next(t, reports)), names) {
+	}
+}
+
+// TestGoneForAMoment: an interface that was down, or in another namespace, and is back as it was before anybody has looked: sockets on
+// it may be dead, so that it is not enough to report what is.
+func TestGoneForAMoment(t *testing.T) {
+	n := nettest.New(t)
+	link, err := netlink.LinkByName(n.Host.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports := watch(t)
+	until(t, reports, n.Host.Name)
+	client := func(f func(netlink.Link) error) {
+		n.InClient(func() error {
+			l, err := netlink.LinkByName(n.Client.Name)
+			if err != nil {
+				return err
+			}
+			return f(l)
+		})
+	}
+	for what, gone := range map[string]func() error{
+		"down": func() error { return errors.Join(netlink.LinkSetDown(link), netlink.LinkSetUp(link)) },
+		"without a carrier": func() error {
+			client(netlink.LinkSetDown)
+			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); { // the kernel tells of it somewhat later
+				l, err := netlink.LinkByName(n.Host.Name)
+				if err != nil {
+					return err
+				}
+				if l.Attrs().OperState != netlink.OperUp {
+					client(netlink.LinkSetUp)
+					return nil
+				}
+			}
+			return errors.New("the carrier is still there")
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			n.AddHostAddress(fmt.Sprintf("192.168.%d.11/24", len(what))) // the watcher has this to report, and looks at nothing more until it was taken
+			if err := gone(); err != nil {
+				t.Fatal(err)
+			}
+			until(t, reports)
+			until(t, reports, n.Host.Name)
+		})
+	}
+}
+
+// TestRenamed: an interface under another name is another one, also where the new name is one that is never used.
+func TestRenamed(t *testing.T) {
+	n := nettest.New(t)
+	link, err := netlink.LinkByName(n.Host.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports := watch(t)
+	until(t, reports, n.Host.Name)
+	rename := func(name string) {
+		t.Helper()
+		if err := netlink.LinkSetName(link, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename("lan0")
+	until(t, reports, "lan0")
+	rename("veth0")
+	until(t, reports)
+	rename(n.Host.Name)
+	until(t, reports, n.Host.Name)
+}
+
+// TestOverrun: more notifications than the kernel keeps for one who is busy. None matters that a reading does not show.
+func TestOverrun(t *testing.T) {
+	n := nettest.New(t)
+	link, err := netlink.LinkByName(n.Host.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports := watch(t)
+	until(t, reports, n.Host.Name)
+	n.AddHostAddress("192.168.100.11/24") // nobody takes the report of it yet
+	prefix, err := netlink.ParseAddr("192.168.101.11/24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5000 {
+		if err := errors.Join(netlink.AddrAdd(link, prefix), netlink.AddrDel(link, prefix)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.AddHostAddress("192.168.102.11/24")
+	for {
+		list := next(t, reports)
+		if len(list) == 1 && slices.ContainsFunc(list[0].Addresses, func(p netip.Prefix) bool { return p.String() == "192.168.102.11/24" }) {
+			break
+		}
+	}
+	if err := netlink.LinkSetDown(link); err != nil {
+		t.Fatal(err)
+	}
+	until(t, reports)
 }
