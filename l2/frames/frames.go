@@ -4,12 +4,14 @@
 package frames
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
@@ -41,6 +43,8 @@ func Filter(protocol ...bpf.Instruction) ([]bpf.RawInstruction, error) {
 type Conn struct {
 	name   string
 	conn   *packet.Conn
+	raw    syscall.RawConn // of conn
+	to     unix.SockaddrLinklayer
 	closed atomic.Bool
 	done   sync.WaitGroup
 }
@@ -56,7 +60,11 @@ func Listen(ifi netif.Interface, etherType uint16, filter []bpf.RawInstruction, 
 		}
 		return nil, fmt.Errorf("open packet socket on %s: %w", ifi.Name, err)
 	}
-	c := &Conn{name: ifi.Name, conn: conn}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open packet socket on %s: %w", ifi.Name, err), conn.Close())
+	}
+	c := &Conn{name: ifi.Name, conn: conn, raw: raw, to: unix.SockaddrLinklayer{Ifindex: ifi.Index, Halen: 6, Protocol: networkOrder(etherType)}}
 	c.done.Go(func() {
 		buf := make([]byte, size)
 		for {
@@ -77,15 +85,29 @@ func Listen(ifi netif.Interface, etherType uint16, filter []bpf.RawInstruction, 
 	return c, nil
 }
 
-// Write sends a frame.
+// Write sends a frame. It never waits: a frame for which the interface's queue has no room is lost, as it may be on the wire, and that
+// is an error. So an interface that sends nothing anymore holds up nobody who also has others.
 func (c *Conn) Write(frame []byte) error {
 	if len(frame) < 14 {
 		return fmt.Errorf("send on %s: a frame of %d bytes has no Ethernet header", c.name, len(frame))
 	}
-	if _, err := c.conn.WriteTo(frame, &packet.Addr{HardwareAddr: net.HardwareAddr(frame[:6])}); err != nil {
+	to := c.to
+	copy(to.Addr[:], frame[:6])
+	var sent error
+	err := c.raw.Write(func(fd uintptr) bool {
+		sent = unix.Sendto(int(fd), frame, unix.MSG_DONTWAIT, &to)
+		return true
+	})
+	if err = errors.Join(err, sent); err != nil {
 		return fmt.Errorf("send on %s: %w", c.name, err)
 	}
 	return nil
+}
+
+func networkOrder(v uint16) uint16 {
+	var b [2]byte
+	binary.BigEndian.PutUint16(b[:], v)
+	return binary.NativeEndian.Uint16(b[:])
 }
 
 // JoinGroup makes the interface receive frames to a multicast address.
