@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -76,6 +77,9 @@ func TestDecide(t *testing.T) {
 		{name: "other protocol", frame: edit(request(), 16, 0x86, 0xdd)},
 		{name: "other lengths", frame: edit(request(), 18, 8)},
 		{name: "other operation", frame: edit(request(), offOperation, 0, 3)},
+		{name: "other operation, from our address", frame: edit(frame(arp.OperationRequest, client, vip, vip, ethernet.Broadcast), offOperation, 0, 3)},
+		{name: "our address, from a group address", frame: edit(frame(arp.OperationReply, client, vip, vip, ethernet.Broadcast), offSenderMAC, 1)},
+		{name: "our address, from no hardware", frame: frame(arp.OperationReply, netif.MAC{}, vip, vip, ethernet.Broadcast)},
 		{name: "short", frame: request()[:frameLen-1]},
 		{name: "empty"},
 	}
@@ -111,16 +115,41 @@ func checkReply(t *testing.T, b []byte, from, to netif.MAC, target string) {
 }
 
 func FuzzDecide(f *testing.F) {
-	f.Add(frame(arp.OperationRequest, client, "192.168.100.100", vip, ethernet.Broadcast))
+	asks := frame(arp.OperationRequest, client, "192.168.100.100", vip, ethernet.Broadcast)
+	f.Add(asks)
+	f.Add(append(bytes.Clone(asks), make([]byte, 18)...)) // padded to the least size of a frame
+	f.Add(asks[:frameLen-1])
+	f.Add(slices.Concat(asks[:12], []byte{0x81, 0, 0, 5}, asks[12:])) // of a VLAN
+	f.Add(frame(arp.OperationRequest, client, "0.0.0.0", vip, ethernet.Broadcast))
+	f.Add(frame(arp.OperationRequest, client, "192.168.100.100", vip, host[:]))
+	f.Add(frame(arp.OperationRequest, client, vip, vip, ethernet.Broadcast))
 	f.Add(frame(arp.OperationReply, client, vip, vip, ethernet.Broadcast))
+	f.Add(frame(arp.OperationReply, client, vip, "192.168.100.100", host[:]))
+	f.Add(frame(arp.OperationReply, host, vip, vip, ethernet.Broadcast))
 	f.Add([]byte{})
+	address := netip.MustParseAddr(vip).As4()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v := decide(bytes.Clone(b), host, ours, ours)
+		if v.reply == nil && !v.claimed.IsValid() {
+			return
+		}
+		if len(b) < frameLen {
+			t.Fatalf("a verdict on half a packet, %x", b)
+		}
+		sender, op := netif.MAC(b[offSenderMAC:]), arp.Operation(binary.BigEndian.Uint16(b[offOperation:]))
+		if !bytes.Equal(b[14:20], []byte{0, 1, 8, 0, 6, 4}) || sender == host || sender == (netif.MAC{}) || sender[0]&1 != 0 {
+			t.Errorf("a verdict on %x", b)
+		}
+		if v.claimed.IsValid() && (v.claimed.As4() != address || [4]byte(b[offSenderIP:]) != address || v.mac != sender || op != arp.OperationRequest && op != arp.OperationReply) {
+			t.Errorf("%s is claimed by %s in %x", v.claimed, v.mac, b)
+		}
 		if v.reply != nil {
-			if len(b) < frameLen || [4]byte(b[offTargetIP:]) != netip.MustParseAddr(vip).As4() || b[offSenderMAC]&1 != 0 {
+			if op != arp.OperationRequest || [4]byte(b[offTargetIP:]) != address {
 				t.Errorf("answered %x", b)
 			}
-			if len(v.reply) > 64 || !bytes.Equal(v.reply[:6], b[offSenderMAC:offSenderMAC+6]) {
+			var p arp.Packet
+			if err := p.UnmarshalBinary(v.reply[14:]); err != nil || p.Operation != arp.OperationReply || p.SenderIP.As4() != address || !bytes.Equal(p.SenderHardwareAddr, host[:]) ||
+				!bytes.Equal(v.reply[:6], sender[:]) || len(v.reply) > 64 {
 				t.Errorf("reply %x to %x", v.reply, b)
 			}
 		}

@@ -59,6 +59,10 @@ func decide(frame []byte, self netif.MAC, watched, ours func(netip.Addr) bool) (
 	if binary.BigEndian.Uint32(frame[14:]) != 0x0001_0800 || binary.BigEndian.Uint16(frame[18:]) != 0x0604 {
 		return verdict{}
 	}
+	op := arp.Operation(binary.BigEndian.Uint16(frame[offOperation:]))
+	if op != arp.OperationRequest && op != arp.OperationReply {
+		return verdict{}
+	}
 	sender := netip.AddrFrom4([4]byte(frame[offSenderIP:]))
 	target := netip.AddrFrom4([4]byte(frame[offTargetIP:]))
 	mac := netif.MAC(frame[offSenderMAC:])
@@ -69,7 +73,7 @@ func decide(frame []byte, self netif.MAC, watched, ours func(netip.Addr) bool) (
 	if watched(sender) {
 		v.claimed, v.mac = sender, mac
 	}
-	if arp.Operation(binary.BigEndian.Uint16(frame[offOperation:])) != arp.OperationRequest || target == sender || !ours(target) {
+	if op != arp.OperationRequest || target == sender || !ours(target) {
 		return v
 	}
 	var request arp.Packet

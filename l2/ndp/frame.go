@@ -75,14 +75,14 @@ func decide(frame []byte, self netif.MAC, watched, ours func(netip.Addr) bool) v
 		return verdict{}
 	}
 	from := netif.MAC(frame[6:])
-	if from == self || from[0]&1 != 0 {
+	if from == self || !station(from) {
 		return verdict{}
 	}
 	target := netip.AddrFrom16([16]byte(frame[offTarget:]))
 	source, dest := netip.AddrFrom16([16]byte(frame[offSource:])), netip.AddrFrom16([16]byte(frame[offDest:]))
 	// Who solicits from a watched address claims it too.
 	used := watched(source)
-	if !used && (target.Is4In6() || target.IsMulticast() || !watched(target)) {
+	if target.Is4In6() || target.IsMulticast() || (!used && !watched(target)) {
 		return verdict{}
 	}
 	size := int(binary.BigEndian.Uint16(frame[offPayloadLen:]))
@@ -152,10 +152,13 @@ func solicitation(m *ndp.NeighborSolicitation, self, from netif.MAC, source, des
 	return verdict{reply: reply}
 }
 
-// linkLayer is the Ethernet address in an option.
+// station reports whether a host can have an Ethernet address: none has a group's, or that of all zeros.
+func station(mac netif.MAC) bool { return mac[0]&1 == 0 && mac != netif.MAC{} }
+
+// linkLayer is the Ethernet address of a host in an option.
 func linkLayer(options []ndp.Option, direction ndp.Direction) (netif.MAC, bool) {
 	for _, o := range options {
-		if lla, ok := o.(*ndp.LinkLayerAddress); ok && lla.Direction == direction && len(lla.Addr) == len(netif.MAC{}) && lla.Addr[0]&1 == 0 {
+		if lla, ok := o.(*ndp.LinkLayerAddress); ok && lla.Direction == direction && len(lla.Addr) == len(netif.MAC{}) && station(netif.MAC(lla.Addr)) {
 			return netif.MAC(lla.Addr), true
 		}
 	}

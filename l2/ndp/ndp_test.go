@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -139,6 +140,19 @@ func TestDecide(t *testing.T) {
 		{name: "another answers for it", frame: advert(client, true, peer), claim: &client},
 		{name: "solicited, but to all", frame: advert(client, true, "ff02::1")},
 		{name: "our own comes back", frame: advert(host, false, "ff02::1")},
+		{name: "our own comes back from another", frame: frame(client, nil, peer, "ff02::1", vip, &ndp.NeighborAdvertisement{TargetAddress: netip.MustParseAddr(vip),
+			Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: host[:]}}})},
+		{name: "another claims it without an option", frame: frame(client, nil, peer, "ff02::1", vip, &ndp.NeighborAdvertisement{TargetAddress: netip.MustParseAddr(vip)}), claim: &client},
+		{name: "another claims it for a third", frame: frame(client, nil, peer, "ff02::1", vip, &ndp.NeighborAdvertisement{TargetAddress: netip.MustParseAddr(vip),
+			Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: other[:]}}}), claim: &other},
+		{name: "no hardware claims it", frame: frame(client, nil, peer, "ff02::1", vip, &ndp.NeighborAdvertisement{TargetAddress: netip.MustParseAddr(vip),
+			Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: make(net.HardwareAddr, 6)}}}), claim: &client},
+		{name: "claims with a wrong checksum", frame: edit(advert(client, false, "ff02::1"), offICMP+2, 1, 2)},
+		{name: "claims with hop limit 254", frame: edit(advert(client, false, "ff02::1"), offHopLimit, 254)},
+		{name: "another uses it", frame: solicit(client, nil, vip, "", peer, from(client)), claim: &client},
+		{name: "another uses it to ask us for it", frame: solicit(client, &host, vip, vip, vip, from(client)), reply: &answer{client[:], vip, true}, claim: &client},
+		{name: "another uses it to ask for a group", frame: edit(solicit(client, nil, vip, "ff02::1", "ff02::1", from(client)), 0, 0x33)},
+		{name: "we use it", frame: solicit(host, nil, vip, "", peer, from(host))},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -157,14 +171,60 @@ func TestDecide(t *testing.T) {
 }
 
 func FuzzDecide(f *testing.F) {
-	f.Add(solicit(client, nil, peer, "", vip, from(client)))
-	f.Add(solicit(client, nil, "::", "", vip))
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, b []byte) {
+	advert := func(mac netif.MAC, solicited bool, dest string, options ...ndp.Option) []byte {
+		return frame(mac, nil, peer, dest, vip, &ndp.NeighborAdvertisement{Solicited: solicited, TargetAddress: netip.MustParseAddr(vip), Options: options})
+	}
+	target := &ndp.LinkLayerAddress{Direction: ndp.Target, Addr: client[:]}
+	asks := solicit(client, nil, peer, "", vip, from(client))
+	probes, err := probe(client, netip.MustParseAddr(vip))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, b := range [][]byte{asks, solicit(client, &host, peer, vip, vip), solicit(client, nil, "::", "", vip), solicit(client, nil, "::", "", vip, ndp.NewNonce()),
+		solicit(client, nil, vip, "", peer, from(client)), probes, advert(client, false, "ff02::1"), advert(client, false, "ff02::1", target), advert(client, true, peer, target),
+		advert(client, true, "ff02::1", target), advert(host, false, "ff02::1", target), asks[:minLen], asks[:minLen-1],
+		slices.Concat(asks[:12], []byte{0x81, 0, 0, 5}, asks[12:]), slices.Concat(asks, make([]byte, 3)), {}} {
+		f.Add(b)
+	}
+	address := netip.MustParseAddr(vip).As16()
+	check := func(t *testing.T, b []byte) {
+		t.Helper()
 		v := decide(bytes.Clone(b), host, ours, ours)
-		if v.reply != nil && (b[offHopLimit] != 255 || [16]byte(b[offTarget:]) != netip.MustParseAddr(vip).As16()) {
-			t.Errorf("answered %x", b)
+		if v.reply == nil && !v.claimed.IsValid() {
+			return
 		}
+		// What RFC 4861, 7.1.1 and 7.1.2 ask of a message.
+		if len(b) < minLen || b[14]>>4 != 6 || b[offNextHeader] != protoICMPv6 || b[offHopLimit] != 255 || b[offICMP+1] != 0 || b[offTarget] == 0xff {
+			t.Fatalf("a verdict on %x", b)
+		}
+		size := int(binary.BigEndian.Uint16(b[offPayloadLen:]))
+		source, dest := netip.AddrFrom16([16]byte(b[offSource:])), netip.AddrFrom16([16]byte(b[offDest:]))
+		if size < 24 || len(b) < offICMP+size || checksum(source, dest, b[offICMP:offICMP+size]) != 0 {
+			t.Fatalf("a verdict on %x", b)
+		}
+		sender := netif.MAC(b[6:])
+		asked, asks := [16]byte(b[offTarget:]) == address, b[offICMP] == typeSolicitation
+		if v.claimed.IsValid() {
+			says := b[offICMP] == typeAdvertisement && asked && (b[offICMP+4]&0x40 == 0 || !dest.IsMulticast())
+			uses := asks && source.As16() == address && v.mac == sender
+			if v.claimed.As16() != address || v.mac == host || sender == host || !station(v.mac) || !says && !uses {
+				t.Errorf("%s is claimed by %s in %x", v.claimed, v.mac, b)
+			}
+		}
+		if v.reply != nil {
+			if !asks || !asked || sender == host {
+				t.Errorf("answered %x", b)
+			}
+			if v.reply[0]&1 != 0 && !source.IsUnspecified() {
+				t.Errorf("a multicast answer to %x", b)
+			}
+			if m, err := ndp.ParseMessage(v.reply[offICMP:]); err != nil || m.(*ndp.NeighborAdvertisement).Solicited == source.IsUnspecified() { //nolint:errcheck // the type is
+				t.Errorf("reply %x to %x: %v", v.reply, b, err)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		check(t, b)
 		// The same with a right checksum, which chance does not find.
 		if len(b) < minLen {
 			return
@@ -177,9 +237,7 @@ func FuzzDecide(f *testing.F) {
 		b[offICMP+2], b[offICMP+3] = 0, 0
 		s, d := netip.AddrFrom16([16]byte(b[offSource:])), netip.AddrFrom16([16]byte(b[offDest:]))
 		binary.BigEndian.PutUint16(b[offICMP+2:], checksum(s, d, b[offICMP:offICMP+size]))
-		if v := decide(b, host, ours, ours); v.reply != nil && v.reply[0]&1 != 0 && !s.IsUnspecified() {
-			t.Errorf("a multicast answer to %x", b)
-		}
+		check(t, b)
 	})
 }
 
