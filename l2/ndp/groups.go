@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/mdlayher/ndp"
@@ -26,12 +27,19 @@ type groups struct {
 
 	mu      sync.Mutex // guards what follows
 	members map[netip.Addr]*group
-	sockets []int
+	sockets []*socket
 }
 
 type group struct {
-	count  int // addresses that need it
-	socket int // that holds the IPv6 membership; -1: none
+	count  int     // addresses that need it
+	socket *socket // that holds the IPv6 membership; nil: none
+}
+
+// socket holds IPv6 memberships, and does nothing else.
+type socket struct {
+	fd   int
+	held int
+	full bool
 }
 
 // join adds an address. The error says that the IPv6 membership failed; the group's frames are received nonetheless.
@@ -49,37 +57,52 @@ func (g *groups) join(addr netip.Addr) error {
 	if err := g.conn.JoinGroup(mac); err != nil {
 		return err
 	}
-	m := &group{count: 1, socket: -1}
+	m := &group{count: 1}
 	g.members[name] = m
-	fd, err := g.joinIPv6(name)
-	if err != nil {
+	if m.socket, err = g.joinIPv6(name); err != nil {
 		return fmt.Errorf("join %s on %s (an MLD snooping switch may keep solicitations from us): %w", name, g.ifi.Name, err)
 	}
-	m.socket = fd
 	return nil
 }
 
-func (g *groups) joinIPv6(name netip.Addr) (int, error) {
+// joinIPv6 joins with the first socket that has room, which may be one from which others have left.
+func (g *groups) joinIPv6(name netip.Addr) (*socket, error) {
 	request := &unix.IPv6Mreq{Multiaddr: name.As16(), Interface: uint32(g.ifi.Index)}
-	if n := len(g.sockets); n > 0 {
-		fd := g.sockets[n-1]
-		err := unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, request)
+	for _, s := range g.sockets {
+		if s.full {
+			continue
+		}
+		err := unix.SetsockoptIPv6Mreq(s.fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, request)
 		if err == nil {
-			return fd, nil
+			s.held++
+			return s, nil
 		}
 		if !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.ENOMEM) {
-			return -1, err
+			return nil, err
 		}
+		s.full = true
 	}
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, err
+		return nil, err
 	}
 	if err := unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, request); err != nil {
-		return -1, errors.Join(err, unix.Close(fd))
+		return nil, errors.Join(err, unix.Close(fd))
 	}
-	g.sockets = append(g.sockets, fd)
-	return fd, nil
+	s := &socket{fd: fd, held: 1}
+	g.sockets = append(g.sockets, s)
+	return s, nil
+}
+
+// leaveIPv6 undoes joinIPv6. A socket that holds nothing anymore is closed.
+func (g *groups) leaveIPv6(s *socket, name netip.Addr) error {
+	err := unix.SetsockoptIPv6Mreq(s.fd, unix.IPPROTO_IPV6, unix.IPV6_LEAVE_GROUP, &unix.IPv6Mreq{Multiaddr: name.As16(), Interface: uint32(g.ifi.Index)})
+	s.full = false
+	if s.held--; s.held == 0 {
+		g.sockets = slices.DeleteFunc(g.sockets, func(o *socket) bool { return o == s })
+		err = errors.Join(err, unix.Close(s.fd))
+	}
+	return err
 }
 
 // leave removes an address that was joined.
@@ -99,9 +122,8 @@ func (g *groups) leave(addr netip.Addr) error {
 	}
 	delete(g.members, name)
 	err = g.conn.LeaveGroup(mac)
-	if m.socket >= 0 {
-		request := &unix.IPv6Mreq{Multiaddr: name.As16(), Interface: uint32(g.ifi.Index)}
-		err = errors.Join(err, unix.SetsockoptIPv6Mreq(m.socket, unix.IPPROTO_IPV6, unix.IPV6_LEAVE_GROUP, request))
+	if m.socket != nil {
+		err = errors.Join(err, g.leaveIPv6(m.socket, name))
 	}
 	if err != nil {
 		return fmt.Errorf("leave %s on %s: %w", name, g.ifi.Name, err)
@@ -114,8 +136,8 @@ func (g *groups) close() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var err error
-	for _, fd := range g.sockets {
-		err = errors.Join(err, unix.Close(fd))
+	for _, s := range g.sockets {
+		err = errors.Join(err, unix.Close(s.fd))
 	}
 	g.sockets, g.members = nil, map[netip.Addr]*group{}
 	return err

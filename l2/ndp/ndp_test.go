@@ -3,6 +3,7 @@ package ndp
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -410,20 +411,38 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestManyGroups: more groups than a socket takes.
+// TestManyGroups: more groups than a socket takes, and no more sockets than they need, however they come and go.
 func TestManyGroups(t *testing.T) {
 	n := nettest.New(t)
 	r, _ := responder(t, n, nettest.NewHandler(vip))
 	const many = 3000
+	nth := func(i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("fd00:100::%x:%x", i>>16, i&0xffff)) }
 	for i := range many {
-		if err := r.Join(netip.MustParseAddr(fmt.Sprintf("fd00:100::%x", i+1))); err != nil {
+		if err := r.Join(nth(i)); err != nil {
 			t.Fatalf("address %d: %v", i, err)
 		}
 	}
 	if got := len(nettest.Groups(t, n.Host.Name)); got < many {
 		t.Errorf("%d groups joined, want %d at least", got, many)
 	}
-	if len(r.groups.sockets) < 2 {
+	sockets := len(r.groups.sockets)
+	if sockets < 2 {
 		t.Log("one socket was enough; net.core.optmem_max is large here")
+	}
+	for i := range 3 * many { // one goes, and another comes
+		if err := errors.Join(r.Leave(nth(i)), r.Join(nth(i+many))); err != nil {
+			t.Fatalf("address %d: %v", i, err)
+		}
+	}
+	if got := len(r.groups.sockets); got > sockets {
+		t.Errorf("%d sockets for as many groups as %d held before", got, sockets)
+	}
+	for i := range many {
+		if err := r.Leave(nth(i + 3*many)); err != nil {
+			t.Fatalf("address %d: %v", i, err)
+		}
+	}
+	if got := len(r.groups.sockets); got != 0 || len(r.groups.members) != 0 {
+		t.Errorf("%d sockets and %d groups remain", got, len(r.groups.members))
 	}
 }
