@@ -219,7 +219,8 @@ func TestReleaseAndOwnAgain(t *testing.T) {
 }
 
 func TestYieldUntilTheOtherIsHeard(t *testing.T) {
-	run(t, nil, func(t *testing.T, a *Announcer, n *network) {
+	var heard []string
+	run(t, withSpeaker(&heard), func(t *testing.T, a *Announcer, n *network) {
 		a.Own(addr, nil, AtOnce)
 		time.Sleep(time.Minute)
 		n.take()
@@ -232,6 +233,11 @@ func TestYieldUntilTheOtherIsHeard(t *testing.T) {
 		synctest.Wait()
 		if a.Yielding() != 1 {
 			t.Error("our own frame counted as the new owner's")
+		}
+		a.Claimed("eth0", addr, stranger)
+		synctest.Wait()
+		if a.Yielding() != 1 || len(a.Conflicts()) != 0 {
+			t.Error("a stranger counted as the new owner, or as a conflict of what is another node's")
 		}
 		a.Claimed("eth0", addr, other)
 		if err := a.WaitYielded(t.Context()); err != nil {
@@ -261,16 +267,19 @@ func TestYieldIsBounded(t *testing.T) {
 }
 
 func TestYieldAfterTheOtherWasHeard(t *testing.T) {
-	run(t, nil, func(t *testing.T, a *Announcer, _ *network) {
-		a.Own(addr, nil, AtOnce)
-		synctest.Wait()
-		a.Claimed("eth0", addr, other)
-		synctest.Wait()
-		a.Yield(addr)
-		if a.Answers("eth0", addr) || a.Yielding() != 0 {
-			t.Error("goes on answering although the new owner was heard before the news of it came")
-		}
-	})
+	for mac, want := range map[netif.MAC]bool{other: false, stranger: true} {
+		var heard []string
+		run(t, withSpeaker(&heard), func(t *testing.T, a *Announcer, _ *network) {
+			a.Own(addr, nil, AtOnce)
+			synctest.Wait()
+			a.Claimed("eth0", addr, mac)
+			synctest.Wait()
+			a.Yield(addr)
+			if got := a.Answers("eth0", addr); got != want || (a.Yielding() == 1) != want {
+				t.Errorf("%s was heard before the news that another owns it: answers %t, want %t", mac, got, want)
+			}
+		})
+	}
 }
 
 func TestOwnWhileYielding(t *testing.T) {

@@ -69,6 +69,9 @@ const (
 	// defendInterval is the least time between two announcements in answer to claims (RFC 5227, 2.4), of strangers and of speakers.
 	defendInterval        = 10 * time.Second
 	defendSpeakerInterval = time.Second
+	// claimantStays is for how long a stranger is told of who is not seen anymore while others claim the address. Who claims under ever
+	// other hardware addresses does not make the report change each time.
+	claimantStays = time.Minute
 	// defendSpeakerAfter is time for the news that the other speaker is right.
 	defendSpeakerAfter = 150 * time.Millisecond
 )
@@ -157,7 +160,7 @@ type entry struct {
 	due        time.Time     // when something is to be done next; a timer of another time is stale
 	urgent     bool          // waits in Announcer.urgent
 	interval   time.Duration // between probes
-	claimed    time.Time     // when other hardware last claimed it
+	claimed    time.Time     // when another speaker last claimed it
 	defend     time.Time     // when to announce it against another speaker; zero: not
 	defended   time.Time     // when it last was announced against anybody
 	check      time.Time     // when to probe again, while answering, for who is in conflict
@@ -167,7 +170,8 @@ type entry struct {
 // conflict with a host that claims the address.
 type conflict struct {
 	Conflict
-	last time.Time // when it did last
+	last time.Time // when any stranger claimed it last
+	seen time.Time // and the one who is told of
 }
 
 type port struct {
@@ -310,7 +314,7 @@ func (a *Announcer) Repeat(addr netip.Addr) {
 	}
 }
 
-// Yield goes on answering for an address that another node now owns until that node is heard to announce it, or the
+// Yield goes on answering for an address that another node now owns until a speaker is heard to announce it, or the
 // hand-over takes too long, so that the neighbours are never without an answer.
 func (a *Announcer) Yield(addr netip.Addr) {
 	addr = addr.Unmap()

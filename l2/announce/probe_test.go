@@ -195,3 +195,38 @@ func TestSpeakerClaims(t *testing.T) {
 		})
 	})
 }
+
+// A stranger whose hardware address is another one each time does not make the report change each time; one who has taken another's place is told of.
+func TestStrangerOfManyFaces(t *testing.T) {
+	for _, phase := range []Care{AtOnce, Probe} {
+		var changes atomic.Int32
+		run(t, func(c *Config) { c.Changed = func() { changes.Add(1) } }, func(t *testing.T, a *Announcer, _ *network) {
+			a.Own(addr, nil, phase)
+			synctest.Wait()
+			claim := func(ifname string, mac netif.MAC) {
+				a.Claimed(ifname, addr, mac)
+				synctest.Wait()
+			}
+			claim("eth0", stranger)
+			for i := range 1000 {
+				claim("eth0", netif.MAC{2, 0, 0, 1, byte(i >> 8), byte(i)})
+				claim("eth1", stranger)
+				time.Sleep(10 * time.Millisecond)
+			}
+			if got := a.Conflicts(); changes.Load() != 1 || len(got) != 1 || got[0].MAC != stranger || got[0].Interface != "eth0" {
+				t.Errorf("care %d: %d changes, conflicts %+v", phase, changes.Load(), got)
+			}
+			claim("eth0", stranger)
+			next := netif.MAC{2, 0, 0, 0, 0, 0x67}
+			for range claimantStays / time.Second {
+				claim("eth0", next)
+				time.Sleep(time.Second)
+			}
+			before := changes.Load()
+			claim("eth0", next)
+			if got := a.Conflicts(); len(got) != 1 || got[0].MAC != next || changes.Load() != before+1 {
+				t.Errorf("care %d: another has taken his place for a minute, and the conflicts are %+v", phase, got)
+			}
+		})
+	}
+}

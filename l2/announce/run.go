@@ -193,37 +193,49 @@ func (a *Announcer) claimed(c claim) {
 		return
 	}
 	now := time.Now()
-	e.claimed = now
-	switch {
-	case e.phase == yielding:
-		a.cfg.Log.V(1).Info("address is handed over", "address", c.addr, "mac", c.mac)
-		a.drop(c.addr, e)
-	case speaker != "":
-		a.cfg.Log.V(1).Info("another speaker claims an address", "address", c.addr, "interface", c.ifname, "node", speaker)
-		a.cfg.Heard(speaker) // whoever comes first of both has it: that is decided elsewhere, and takes a moment
-		switch {
-		case e.phase == probing && e.left == 0:
-			e.due = now.Add(probeInterval)
-			a.timers.add(e.due, c.addr)
-		case e.phase == answering && e.defend.IsZero() && now.Sub(e.defended) >= defendSpeakerInterval:
-			e.defend = now.Add(defendSpeakerAfter)
-			a.timers.add(e.defend, c.addr)
-		}
-	default:
+	if speaker == "" {
 		a.conflicting(now, c, e)
+		return
+	}
+	e.claimed = now
+	if e.phase == yielding {
+		a.cfg.Log.V(1).Info("address is handed over", "address", c.addr, "node", speaker)
+		a.drop(c.addr, e)
+		return
+	}
+	a.cfg.Log.V(1).Info("another speaker claims an address", "address", c.addr, "interface", c.ifname, "node", speaker)
+	a.cfg.Heard(speaker) // whoever comes first of both has it: that is decided elsewhere, and takes a moment
+	switch {
+	case e.phase == probing && e.left == 0:
+		e.due = now.Add(probeInterval)
+		a.timers.add(e.due, c.addr)
+	case e.phase == answering && e.defend.IsZero() && now.Sub(e.defended) >= defendSpeakerInterval:
+		e.defend = now.Add(defendSpeakerAfter)
+		a.timers.add(e.defend, c.addr)
 	}
 }
 
-// conflicting notes a stranger's claim; a.mu is held.
+// conflicting notes a stranger's claim; a.mu is held. To an address that is being handed over it means nothing: who takes it over will see.
 func (a *Announcer) conflicting(now time.Time, c claim, e *entry) {
+	if e.phase == yielding {
+		return
+	}
 	if e.conflict == nil {
 		e.conflict = &conflict{Conflict: Conflict{Addr: c.addr, Since: now}}
 		a.cfg.Metrics.Conflicts.Inc()
 		a.cfg.Log.Info("address conflict: another host claims an address", "address", c.addr, "interface", c.ifname, "mac", c.mac,
 			"announced", e.phase == answering)
 	}
-	changed := e.conflict.MAC != c.mac || e.conflict.Interface != c.ifname
-	e.conflict.MAC, e.conflict.Interface, e.conflict.last = c.mac, c.ifname, now
+	x := e.conflict
+	x.last = now
+	changed := false
+	switch {
+	case x.MAC == c.mac && x.Interface == c.ifname:
+		x.seen = now
+	case x.seen.IsZero() || now.Sub(x.seen) >= claimantStays:
+		x.MAC, x.Interface, x.seen = c.mac, c.ifname, now
+		changed = true
+	}
 	switch e.phase {
 	case probing:
 		a.enter(e, refused)
