@@ -159,7 +159,8 @@ type entry struct {
 	left       int           // announcements, or probes, still to be sent before it is only refreshed, or answered for
 	due        time.Time     // when something is to be done next; a timer of another time is stale
 	urgent     bool          // waits in Announcer.urgent
-	interval   time.Duration // between probes
+	probes     int           // to be sent, from the first on
+	interval   time.Duration // between them
 	claimed    time.Time     // when another speaker last claimed it
 	defend     time.Time     // when to announce it against another speaker; zero: not
 	defended   time.Time     // when it last was announced against anybody
@@ -260,8 +261,12 @@ func (a *Announcer) Own(addr netip.Addr, interfaces []string, care Care) {
 		return
 	default:
 		a.move(addr, e, interfaces)
-		if e.phase == answering {
+		switch e.phase {
+		case answering:
 			a.startAnnouncing(addr, e)
+		case probing:
+			a.probe(addr, e, e.probes, e.interval) // on the others nobody was asked
+		case gone, refused, yielding:
 		}
 	}
 	a.wake()
@@ -278,7 +283,7 @@ func (a *Announcer) answer(addr netip.Addr, e *entry) {
 // probe before an address is answered for; a.mu is held.
 func (a *Announcer) probe(addr netip.Addr, e *entry, count int, interval time.Duration) {
 	a.enter(e, probing)
-	e.left, e.interval, e.due = count, interval, time.Now()
+	e.probes, e.left, e.interval, e.due = count, count, interval, time.Now()
 	a.timers.add(e.due, addr)
 }
 

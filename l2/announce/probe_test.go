@@ -230,3 +230,46 @@ func TestStrangerOfManyFaces(t *testing.T) {
 		})
 	}
 }
+
+// Where nobody could be asked nobody has answered: probes that no interface has sent do not count.
+func TestProbesNeedAnInterface(t *testing.T) {
+	for care, want := range map[Care][]time.Duration{
+		Confirm: {5 * time.Second},
+		Probe:   {5 * time.Second, 5*time.Second + 100*time.Millisecond, 5*time.Second + 200*time.Millisecond},
+	} {
+		run(t, nil, func(t *testing.T, a *Announcer, n *network) {
+			a.SetInterfaces(nil)
+			synctest.Wait()
+			a.Own(addr, nil, care)
+			time.Sleep(5 * time.Second)
+			if a.Answers("eth0", addr) || len(a.Owned()) != 0 {
+				t.Errorf("care %d: answers for what nobody was asked about", care)
+			}
+			a.SetInterfaces([]netif.Interface{eth0})
+			time.Sleep(time.Second)
+			if got := times(n.takeProbes()); !slices.Equal(got, want) || !a.Answers("eth0", addr) {
+				t.Errorf("care %d: probed at %v, want %v; answers %t", care, got, want, a.Answers("eth0", addr))
+			}
+		})
+	}
+	// An interface that fails before the answer can have come, and an address that moves to another interface.
+	run(t, nil, func(t *testing.T, a *Announcer, n *network) {
+		a.Own(addr, nil, Probe)
+		time.Sleep(250 * time.Millisecond)
+		a.SetInterfaces([]netif.Interface{eth1})
+		time.Sleep(time.Minute)
+		if got := n.takeProbes(); len(got) != 6 || got[5].ifname != "eth1" || times(n.take())[0] != 550*time.Millisecond {
+			t.Errorf("probes %v", got)
+		}
+	})
+	run(t, nil, func(t *testing.T, a *Announcer, n *network) {
+		a.SetInterfaces([]netif.Interface{eth0, eth1})
+		a.Own(addr, []string{"eth0"}, Probe)
+		time.Sleep(250 * time.Millisecond)
+		a.Own(addr, []string{"eth1"}, AtOnce)
+		time.Sleep(time.Minute)
+		if got := n.takeProbes(); len(got) != 6 || got[3].ifname != "eth1" || got[5].ifname != "eth1" || times(n.take())[0] != 550*time.Millisecond {
+			t.Errorf("probes %v", got)
+		}
+	})
+}

@@ -94,8 +94,10 @@ func (a *Announcer) settle(now time.Time) {
 				a.drop(t.addr, e)
 			case e.phase == refused:
 				a.enter(e, probing)
-				e.left, e.interval = probeCount, probeInterval
-				return
+				e.probes, e.left, e.interval = probeCount, probeCount, probeInterval
+				continue
+			case e.phase == probing && !a.reached(e):
+				e.due = time.Time{} // nobody could be asked; syncPorts begins anew
 			case e.phase == probing && e.left == 0:
 				a.free(t.addr, e)
 			default:
@@ -106,6 +108,16 @@ func (a *Announcer) settle(now time.Time) {
 		}
 		heap.Pop(&a.timers)
 	}
+}
+
+// reached reports whether an address has an interface that is open; a.mu is held.
+func (a *Announcer) reached(e *entry) bool {
+	for name, p := range a.ports {
+		if p.Port != nil && covers(e.interfaces, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // free: probing is done, and nobody has the address; a.mu is held.
@@ -322,8 +334,12 @@ func (a *Announcer) syncPorts() time.Duration {
 			for addr, e := range a.entries {
 				if covers(e.interfaces, i.Name) {
 					a.join(p, addr)
-					if e.phase == answering {
+					switch e.phase {
+					case answering:
 						a.startAnnouncing(addr, e)
+					case probing:
+						a.probe(addr, e, e.probes, e.interval)
+					case gone, refused, yielding:
 					}
 				}
 			}
