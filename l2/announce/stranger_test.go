@@ -120,7 +120,11 @@ func TestRealStrangerComes(t *testing.T) {
 		n := nettest.New(t)
 		changed := make(chan struct{}, 1)
 		a := wired(t, n, func(c *Config) { c.Changed = func() { notify(changed) }; c.Recheck = 300 * time.Millisecond })
+		tap := n.Tap(0x0806)
 		a.Own(addr, nil, AtOnce)
+		if tap.Next(5*time.Second, func(b []byte) bool { return isAnnouncement(b, addr, n.Host.MAC) }) == nil {
+			t.Fatal("not announced") // before that nothing might be heard
+		}
 		n.AddClientAddress(prefixOf(addr)) // a kernel takes it without asking
 		arping(t, n, addr)
 		until(t, changed, "the stranger is not noticed", func() bool { return len(a.Conflicts()) == 1 })
