@@ -129,10 +129,12 @@ type running struct {
 	port       *recorder
 }
 
-// recorder is a Port that counts what is announced.
+// recorder is a Port that counts what is announced, and on whose network a host outside the cluster may have an address.
 type recorder struct {
 	mu        sync.Mutex
 	announced map[netip.Addr]int
+	handler   announce.Handler
+	stranger  netip.Addr // that he has; invalid: he has none
 }
 
 func (r *recorder) Announce(a netip.Addr) error {
@@ -147,7 +149,24 @@ func (r *recorder) count(a netip.Addr) int {
 	defer r.mu.Unlock()
 	return r.announced[a]
 }
-func (*recorder) Probe(netip.Addr) error { return nil }
+
+// Probe is answered by the stranger.
+func (r *recorder) Probe(a netip.Addr) error {
+	r.mu.Lock()
+	handler, has := r.handler, r.stranger == a
+	r.mu.Unlock()
+	if has {
+		handler.Claimed("eth0", a, netif.MAC{2, 0, 0, 0, 0, 0x66})
+	}
+	return nil
+}
+
+func (r *recorder) setStranger(a netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stranger = a
+}
+
 func (*recorder) Join(netip.Addr) error  { return nil }
 func (*recorder) Leave(netip.Addr) error { return nil }
 func (*recorder) Close() error           { return nil }
@@ -250,7 +269,12 @@ func (k *cluster) speaker(name string, change ...func(*Options)) *running {
 	}
 	r := &running{port: &recorder{announced: map[netip.Addr]int{}}, ended: make(chan error, 1)}
 	opts.Announce.HandOver = 500 * time.Millisecond
-	opts.Announce.Open = func(netif.Interface, announce.Handler) (announce.Port, error) { return r.port, nil }
+	opts.Announce.Open = func(_ netif.Interface, h announce.Handler) (announce.Port, error) {
+		r.port.mu.Lock()
+		defer r.port.mu.Unlock()
+		r.port.handler = h
+		return r.port, nil
+	}
 	for _, f := range change {
 		f(&opts)
 	}

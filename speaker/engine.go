@@ -58,6 +58,7 @@ type engine struct {
 	members   members
 	elected   bool                    // at least once
 	announced map[netip.Addr]struct{} // had an owner, or may have had before this speaker started
+	disputed  map[netip.Addr]bool     // that some node was to answer for and does not, because a host outside the cluster has them
 	pairOf    map[netip.Addr]string   // the other node of an address's pair, where this is one
 	pairs     map[string]int          // how many addresses
 	repair    bool                    // pairs has got or lost a name
@@ -136,6 +137,14 @@ func (e *engine) setConfig(pools *config.Pools, advertisements []*config.L2Adver
 	e.cluster.Pools, e.cluster.Advertisements = pools, advertisements
 	e.prepare = true
 	e.wake()
+}
+
+// setDisputed tells which addresses a speaker reports to leave to a host outside the cluster. Another that is to answer for them
+// instead must not take them from him.
+func (e *engine) setDisputed(addrs map[netip.Addr]bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.disputed = addrs
 }
 
 func (e *engine) wake() { notify(e.kick) }
@@ -263,7 +272,7 @@ func (e *engine) pair(addr netip.Addr, other string) {
 func (e *engine) care(addr netip.Addr, before string) announce.Care {
 	_, announced := e.announced[addr]
 	switch {
-	case !announced:
+	case !announced, e.disputed[addr]:
 		return announce.Probe
 	case !e.elected: // whoever has it now is not known
 		return announce.Confirm

@@ -195,4 +195,19 @@ func TestCareAndPairs(t *testing.T) {
 	e.setService(name, web)
 	alive(nodes...)
 	expect("third", "yield "+addr)
+
+	// Another host has it, so that the owner has never announced it.
+	e = engineOf(second)
+	alive(nodes...)
+	e.elect()
+	e.setService(name, web)
+	expect("next", "yield "+addr, first)
+	e.setDisputed(map[netip.Addr]bool{netip.MustParseAddr(addr): true})
+	alive(second, third)
+	expect("the owner of a disputed address is gone", "probe "+addr, third)
+	e = engineOf(first)
+	e.setDisputed(map[netip.Addr]bool{netip.MustParseAddr(addr): true})
+	e.setService(name, web)
+	alive(nodes...)
+	expect("started, and the address was disputed before", "probe "+addr, second)
 }

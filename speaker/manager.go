@@ -3,6 +3,7 @@ package speaker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,7 +121,8 @@ func trimNode(o any) (any, error) {
 	return n, nil
 }
 
-// trimSpeaker keeps of the others' objects where they gossip, and its own as it is: what is written is the difference to it.
+// trimSpeaker keeps of the others' objects where they gossip and which addresses they leave to other hosts, and its own as it is: what is
+// written is the difference to it.
 func trimSpeaker(node string) func(any) (any, error) {
 	return func(o any) (any, error) {
 		s, ok := o.(*v1beta1.Speaker)
@@ -129,7 +131,8 @@ func trimSpeaker(node string) func(any) (any, error) {
 		}
 		trimMeta(&s.ObjectMeta)
 		if s.Name != node {
-			s.Status = v1beta1.SpeakerStatus{GossipAddress: s.Status.GossipAddress}
+			left := slices.DeleteFunc(s.Status.Conflicts, func(c v1beta1.AddressConflict) bool { return c.Announced })
+			s.Status = v1beta1.SpeakerStatus{GossipAddress: s.Status.GossipAddress, Conflicts: left}
 		}
 		return s, nil
 	}

@@ -184,16 +184,22 @@ func (s *Speaker) readConfig(ctx context.Context) error {
 	return nil
 }
 
-// readSpeakers finds the others' gossip addresses, and sees what became of this node's own object.
+// readSpeakers finds the others' gossip addresses and what they leave to hosts outside the cluster, and sees what became of this node's own
+// object. After a restart that tells what this node left to them.
 func (s *Speaker) readSpeakers(ctx context.Context) error {
 	var list v1beta1.SpeakerList
 	if err := s.mgr.GetClient().List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("read Speakers: %w", err)
 	}
-	peers := map[string]netip.AddrPort{}
+	peers, disputed := map[string]netip.AddrPort{}, map[netip.Addr]bool{}
 	var own *v1beta1.Speaker
 	for i := range list.Items {
 		sp := &list.Items[i]
+		for _, c := range sp.Status.Conflicts {
+			if addr, err := netip.ParseAddr(c.IP); err == nil && !c.Announced {
+				disputed[addr] = true
+			}
+		}
 		if sp.Name == s.opts.NodeName {
 			own = sp.DeepCopy()
 			continue
@@ -202,6 +208,7 @@ func (s *Speaker) readSpeakers(ctx context.Context) error {
 			peers[sp.Name] = addr
 		}
 	}
+	s.engine.setDisputed(disputed)
 	s.setPeers(peers)
 	s.status.observe(own)
 	return nil
