@@ -40,7 +40,7 @@ type report struct {
 }
 
 // statusWriter keeps this node's Speaker object as it should be: it creates it, and writes its status when that has changed,
-// at most once per pause. It writes nothing per Service.
+// at most once per pause, or less often when somebody else writes it too. It writes nothing per Service.
 type statusWriter struct {
 	client client.Client
 	reader client.Reader // past the cache
@@ -52,10 +52,21 @@ type statusWriter struct {
 	kick   chan struct{}
 	turn   chan struct{} // held by the one who writes
 
-	mu   sync.Mutex       // guards what follows
-	base *v1beta1.Speaker // as last read or written; nil: not known
-	gone int              // how often the object was not there
+	mu      sync.Mutex       // guards what follows
+	base    *v1beta1.Speaker // as last read or written; nil: not known
+	gone    int              // how often the object was not there
+	written [8]string        // the versions written last, of which the news may yet come
+	edits   int              // by somebody else, each within editsApart of the one before
+	edited  time.Time        // the last of them
 }
+
+const (
+	// Edits by somebody else that follow each other faster than editsApart are undone ever less often once there were toleratedEdits: a second
+	// speaker with this node's name would write as often, for ever.
+	editsApart     = time.Minute
+	toleratedEdits = 3
+	mostPause      = 30 * time.Second
+)
 
 func newStatusWriter(c client.Client, reader client.Reader, node string, uid func() types.UID, r func() report, log logr.Logger) *statusWriter {
 	return &statusWriter{client: c, reader: reader, node: node, uid: uid, report: r, pause: 250 * time.Millisecond, log: log, kick: make(chan struct{}, 1),
@@ -69,13 +80,34 @@ func (w *statusWriter) changed() { notify(w.kick) }
 func (w *statusWriter) observe(s *v1beta1.Speaker) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s == nil {
+	switch {
+	case s == nil:
 		w.gone++
+	case w.base != nil && w.base.ResourceVersion == s.ResourceVersion:
+		return
+	case slices.Contains(w.written[:], s.ResourceVersion):
+		if w.base != nil {
+			return // older than what is known
+		}
+	case w.base != nil:
+		now := time.Now()
+		if now.Sub(w.edited) > editsApart {
+			w.edits = 0
+		}
+		w.edits, w.edited = w.edits+1, now
 	}
-	if s == nil || w.base == nil || w.base.ResourceVersion != s.ResourceVersion {
-		w.base = s
-		w.changed()
+	w.base = s
+	w.changed()
+}
+
+// wait is the time for which changes are gathered before they are written.
+func (w *statusWriter) wait() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.edits <= toleratedEdits || time.Since(w.edited) > editsApart {
+		return w.pause
 	}
+	return min(w.pause<<min(w.edits-toleratedEdits, 16), mostPause)
 }
 
 // run writes until the context ends. Failures are tried again, ever less often, and never matter to announcing.
@@ -97,7 +129,7 @@ func (w *statusWriter) run(ctx context.Context) {
 			select { // what else is changing is written at once
 			case <-ctx.Done():
 				return
-			case <-time.After(w.pause):
+			case <-time.After(w.wait()):
 			}
 		}
 		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -149,6 +181,10 @@ func (w *statusWriter) write(ctx context.Context) error {
 	w.mu.Lock()
 	if w.gone == gone { // else it was deleted meanwhile, and what was written is of no use
 		w.base = next
+		if v := next.ResourceVersion; w.written[0] != v {
+			copy(w.written[1:], w.written[:])
+			w.written[0] = v
+		}
 	}
 	w.mu.Unlock()
 	return nil
