@@ -119,6 +119,7 @@ func (m *Membership) config() *memberlist.Config {
 	c.Delegate = delegate{m}
 	c.Events = events{m}
 	c.Ping = pings{m}
+	c.Conflict = &namesakes{m: m}
 	c.Logger = log.New(logWriter{m.cfg.Log}, "", 0)
 	return c
 }
@@ -336,6 +337,26 @@ func (e events) set(n *memberlist.Node, message string) {
 		e.m.cfg.Log.Info(message, "node", member.Name, "address", member.Addr)
 	}
 	notify(e.m.changes)
+}
+
+// namesakes tells that two speakers have one name, and not more often than now and then: memberlist notices it with each message.
+// Called under its lock, it must not wait.
+type namesakes struct {
+	m    *Membership
+	told time.Time
+}
+
+const tellNamesakes = time.Minute
+
+// NotifyConflict is part of memberlist.ConflictDelegate.
+func (s *namesakes) NotifyConflict(known, other *memberlist.Node) {
+	now := time.Now()
+	if !s.told.IsZero() && now.Sub(s.told) < tellNamesakes {
+		return
+	}
+	s.told = now
+	s.m.cfg.Log.Info("two speakers have one name, and both answer for what is that node's; give each its own Node's name (--node-name)",
+		"node", known.Name, "address", addrOf(known), "other", addrOf(other))
 }
 
 // delegate gives memberlist the local meta.

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"go.uber.org/goleak"
 
 	"fairlead.io/fairlead/l2/netif"
@@ -184,6 +187,61 @@ func TestOtherKeyIsKeptOut(t *testing.T) {
 	}
 	if len(a.Members()) != 1 || len(b.Members()) != 1 {
 		t.Errorf("members are %+v and %+v", a.Members(), b.Members())
+	}
+}
+
+// TestNamesakes: two speakers of one name are told of, once, not with each message.
+func TestNamesakes(t *testing.T) {
+	key := bytes.Repeat([]byte{1}, KeySize)
+	var mu sync.Mutex
+	var told []string
+	log := funcr.New(func(_, args string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if strings.Contains(args, "two speakers have one name") {
+			told = append(told, args)
+		}
+	}, funcr.Options{})
+	c, err := Start(Config{Name: "c", Bind: netip.MustParseAddrPort("127.0.0.1:0"), Keys: [][]byte{key}, Log: log}, Meta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	first, second := start(t, "a", key), start(t, "a", key)
+	first.SetPeers(map[string]netip.AddrPort{"c": c.Addr()})
+	until(t, c, "the first is there", count(2))
+	second.SetPeers(map[string]netip.AddrPort{"c": c.Addr()})
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	stories := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(told)
+	}
+	for deadline := time.After(10 * time.Second); stories() == 0; {
+		select {
+		case <-look.C:
+		case <-deadline:
+			t.Fatal("two have one name, and nobody is told")
+		}
+	}
+	for i := range 20 { // it goes on to say who it is
+		second.SetLocal(Meta{Interfaces: []string{fmt.Sprintf("eth%d", i)}})
+		<-look.C
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(told) != 1 || !strings.Contains(told[0], first.Addr().String()) || !strings.Contains(told[0], second.Addr().String()) {
+		t.Errorf("told %q", told)
+	}
+	for _, m := range c.Members() {
+		if m.Name == "a" && m.Addr != first.Addr() {
+			t.Errorf("the second has taken the first one's place: %+v", m)
+		}
 	}
 }
 
