@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -66,6 +67,11 @@ func withAPIServer(m *testing.M) int {
 	code := m.Run()
 	if err := env.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "stop etcd and kube-apiserver:", err)
+		return 1
+	}
+	// With the API server gone its clients' connections end too, so that none of them has to be left out.
+	if err := goleak.Find(); err != nil {
+		fmt.Fprintln(os.Stderr, "goroutines that outlive the speakers:", err)
 		return 1
 	}
 	return code
