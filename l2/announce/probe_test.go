@@ -267,6 +267,9 @@ func TestProbesNeedAnInterface(t *testing.T) {
 		a.Own(addr, []string{"eth0"}, Probe)
 		time.Sleep(250 * time.Millisecond)
 		a.Own(addr, []string{"eth1"}, AtOnce)
+		if a.Answers("eth1", addr) {
+			t.Error("moved to another interface, it is answered for before anybody was asked there")
+		}
 		time.Sleep(time.Minute)
 		if got := n.takeProbes(); len(got) != 6 || got[3].ifname != "eth1" || got[5].ifname != "eth1" || times(n.take())[0] != 550*time.Millisecond {
 			t.Errorf("probes %v", got)

@@ -251,7 +251,7 @@ func (a *Announcer) conflicting(now time.Time, c claim, e *entry) {
 	switch e.phase {
 	case probing:
 		a.enter(e, refused)
-		e.due, changed = now.Add(a.cfg.Recheck), true
+		e.due = now.Add(a.cfg.Recheck)
 		a.timers.add(e.due, c.addr)
 	case answering:
 		if now.Sub(e.defended) >= defendInterval { // once, and only so often: two that both defend would never stop (RFC 5227, 2.4)

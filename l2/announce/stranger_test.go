@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/mdlayher/ndp"
 	"github.com/mdlayher/packet"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vishvananda/netlink"
@@ -94,6 +96,7 @@ func TestRealStranger(t *testing.T) {
 			if c.Addr != addr || c.MAC != n.Client.MAC || c.Interface != n.Host.Name || c.Announced || len(a.Owned()) != 0 {
 				t.Errorf("conflict %+v, owned %v", c, a.Owned())
 			}
+			tap.Send(ask(t, n, addr)) // which this node hears, and leaves to him
 			clientLink(n, func(l netlink.Link) error {
 				p, err := netlink.ParseAddr(prefixOf(addr))
 				if err != nil {
@@ -108,6 +111,10 @@ func TestRealStranger(t *testing.T) {
 			})
 			if first == nil || !isAnnouncement(first, addr, n.Host.MAC) {
 				t.Errorf("the first frame that is no probe is %x", first)
+			}
+			tap.Send(ask(t, n, addr))
+			if tap.Next(5*time.Second, func(b []byte) bool { return bytes.Equal(b[:6], asker[:]) && bytes.Equal(b[6:12], n.Host.MAC[:]) }) == nil {
+				t.Error("and then it is not answered for")
 			}
 		})
 	}
@@ -223,6 +230,26 @@ func TestProbesOnTheWire(t *testing.T) {
 			}
 		})
 	}
+}
+
+// asker is a third host's hardware address.
+var asker = netif.MAC{2, 0, 0, 0, 0, 0x99}
+
+// ask makes a third host's question for an address.
+func ask(t *testing.T, n *nettest.Network, addr netip.Addr) []byte {
+	t.Helper()
+	if addr.Is4() {
+		to := addr.As4()
+		f := slices.Concat([]byte{255, 255, 255, 255, 255, 255}, asker[:], []byte{8, 6, 0, 1, 8, 0, 6, 4, 0, 1}, asker[:], []byte{192, 168, 100, 99}, make([]byte, 6), to[:])
+		return f
+	}
+	source := netip.MustParseAddr("fd00:100::99")
+	icmp, err := ndp.MarshalMessageChecksum(&ndp.NeighborSolicitation{TargetAddress: addr, Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: asker[:]}}}, source, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, to := source.As16(), addr.As16()
+	return slices.Concat(n.Host.MAC[:], asker[:], []byte{0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(icmp)), 58, 255}, from[:], to[:], icmp)
 }
 
 // concerns reports whether a frame is ARP or a neighbour discovery message about an address.

@@ -203,6 +203,7 @@ func TestOnTheWire(t *testing.T) {
 	if err := r.Announce(netip.MustParseAddr(vip)); err != nil {
 		t.Fatal(err)
 	}
+	targets := map[arp.Operation]net.HardwareAddr{arp.OperationRequest: make(net.HardwareAddr, 6), arp.OperationReply: n.Host.MAC[:]} // RFC 5227, 2.3: zero
 	for i, op := range []arp.Operation{arp.OperationRequest, arp.OperationReply} {
 		b := tap.Next(5*time.Second, fromHost)
 		if b == nil {
@@ -213,7 +214,7 @@ func TestOnTheWire(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(b[:6], ethernet.Broadcast) || p.Operation != op || p.SenderIP != netip.MustParseAddr(vip) || p.TargetIP != p.SenderIP ||
-			!bytes.Equal(p.SenderHardwareAddr, n.Host.MAC[:]) {
+			!bytes.Equal(p.SenderHardwareAddr, n.Host.MAC[:]) || !bytes.Equal(p.TargetHardwareAddr, targets[op]) {
 			t.Errorf("announcement %d: %+v to %x", i, p, b[:6])
 		}
 	}

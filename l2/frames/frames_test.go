@@ -108,6 +108,36 @@ func TestWriteNeverWaits(t *testing.T) {
 	}
 }
 
+// TestLinkFlap: a socket is as good as before when the link is back, and does not fail.
+func TestLinkFlap(t *testing.T) {
+	n := nettest.New(t)
+	c, received := listen(t, n)
+	link, err := netlink.LinkByName(n.Host.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkSetDown(link); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Write(frame(n, n.Client.MAC[:], 1)); !errors.Is(err, unix.ENETDOWN) {
+		t.Errorf("sent on an interface that is down: %v", err)
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		t.Fatal(err)
+	}
+	tap := n.Tap(etherType)
+	for deadline := time.After(10 * time.Second); ; { // what is sent before the carrier is back is lost
+		tap.Send(frame(n, n.Host.MAC[:], 1))
+		select {
+		case <-received:
+			return
+		case <-time.After(10 * time.Millisecond):
+		case <-deadline:
+			t.Fatal("nothing arrives any more")
+		}
+	}
+}
+
 // TestWrite: a frame goes out as it is.
 func TestWrite(t *testing.T) {
 	n := nettest.New(t)

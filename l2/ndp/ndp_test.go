@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -103,6 +104,13 @@ func check(t *testing.T, b []byte, self netif.MAC, want answer) {
 
 func TestDecide(t *testing.T) {
 	edit := func(f []byte, at int, b ...byte) []byte { copy(f[at:], b); return f }
+	// sealed is the same with the checksum made right again: it is for something else that it is not answered.
+	sealed := func(f []byte) []byte {
+		f[offICMP+2], f[offICMP+3] = 0, 0
+		size := int(binary.BigEndian.Uint16(f[offPayloadLen:]))
+		binary.BigEndian.PutUint16(f[offICMP+2:], checksum(netip.AddrFrom16([16]byte(f[offSource:])), netip.AddrFrom16([16]byte(f[offDest:])), f[offICMP:offICMP+size]))
+		return f
+	}
 	ask := func() []byte { return solicit(client, nil, peer, "", vip, from(client)) }
 	other := netif.MAC{2, 0, 0, 0, 0, 9}
 	advert := func(mac netif.MAC, solicited bool, dest string) []byte {
@@ -128,11 +136,11 @@ func TestDecide(t *testing.T) {
 		{name: "ourselves", frame: solicit(host, nil, peer, "", vip, from(host))},
 		{name: "hop limit 254", frame: edit(ask(), offHopLimit, 254)},
 		{name: "wrong checksum", frame: edit(ask(), offICMP+2, 1, 2)},
-		{name: "code 1", frame: edit(ask(), offICMP+1, 1)},
+		{name: "code 1", frame: sealed(edit(ask(), offICMP+1, 1))},
 		{name: "other next header", frame: edit(ask(), offNextHeader, 17)},
-		{name: "option of length 0", frame: edit(ask(), offICMP+25, 0)},
+		{name: "option of length 0", frame: sealed(edit(ask(), offICMP+25, 0))},
 		{name: "payload longer than the frame", frame: edit(ask(), offPayloadLen, 1, 0)},
-		{name: "payload too short", frame: edit(ask(), offPayloadLen, 0, 23)},
+		{name: "payload too short", frame: sealed(edit(ask(), offPayloadLen, 0, 23))},
 		{name: "not IPv6", frame: edit(ask(), 14, 0x40)},
 		{name: "short", frame: ask()[:minLen-1]},
 		{name: "empty"},
@@ -153,6 +161,10 @@ func TestDecide(t *testing.T) {
 		{name: "another uses it", frame: solicit(client, nil, vip, "", peer, from(client)), claim: &client},
 		{name: "another uses it to ask us for it", frame: solicit(client, &host, vip, vip, vip, from(client)), reply: &answer{client[:], vip, true}, claim: &client},
 		{name: "another uses it to ask for a group", frame: edit(solicit(client, nil, vip, "ff02::1", "ff02::1", from(client)), 0, 0x33)},
+		{name: "another uses it to advertise something else", frame: frame(client, nil, vip, "ff02::1", peer, &ndp.NeighborAdvertisement{TargetAddress: netip.MustParseAddr(peer)})},
+		{name: "from a group's address", frame: sealed(edit(ask(), offSource, 0xff, 2))},
+		{name: "from a group's hardware", frame: edit(ask(), 6, 1)},
+		{name: "from no hardware", frame: edit(ask(), 6, 0, 0, 0, 0, 0, 0)},
 		{name: "we use it", frame: solicit(host, nil, vip, "", peer, from(host))},
 	}
 	for _, tt := range tests {
@@ -414,7 +426,14 @@ func TestGroups(t *testing.T) {
 // TestManyGroups: more groups than a socket takes, and no more sockets than they need, however they come and go.
 func TestManyGroups(t *testing.T) {
 	n := nettest.New(t)
-	r, _ := responder(t, n, nettest.NewHandler(vip))
+	m, err := metrics.New(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Listen(n.Host, nettest.NewHandler(vip), m, logr.Discard())
+	if err != nil {
+		t.Fatal(err)
+	}
 	const many = 3000
 	nth := func(i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("fd00:100::%x:%x", i>>16, i&0xffff)) }
 	for i := range many {
@@ -425,7 +444,7 @@ func TestManyGroups(t *testing.T) {
 	if got := len(nettest.Groups(t, n.Host.Name)); got < many {
 		t.Errorf("%d groups joined, want %d at least", got, many)
 	}
-	sockets := len(r.groups.sockets)
+	sockets, files := len(r.groups.sockets), openFiles(t)
 	if sockets < 2 {
 		t.Log("one socket was enough; net.core.optmem_max is large here")
 	}
@@ -442,7 +461,23 @@ func TestManyGroups(t *testing.T) {
 			t.Fatalf("address %d: %v", i, err)
 		}
 	}
-	if got := len(r.groups.sockets); got != 0 || len(r.groups.members) != 0 {
-		t.Errorf("%d sockets and %d groups remain", got, len(r.groups.members))
+	if got := len(r.groups.sockets); got != 0 || len(r.groups.members) != 0 || openFiles(t) != files-sockets {
+		t.Errorf("%d sockets and %d groups remain, and %d open files of %d", got, len(r.groups.members), openFiles(t), files)
 	}
+	if err := r.Join(nth(0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil || openFiles(t) != files-sockets-1 {
+		t.Errorf("closed, it has %d open files, %v", openFiles(t), err)
+	}
+}
+
+// openFiles of this process.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
 }
