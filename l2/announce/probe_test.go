@@ -276,3 +276,20 @@ func TestProbesNeedAnInterface(t *testing.T) {
 		}
 	})
 }
+
+// What this node sends on one interface of a network it may receive on another. That is nobody's claim.
+func TestOurOwnFrames(t *testing.T) {
+	var heard []string
+	run(t, withSpeaker(&heard), func(t *testing.T, a *Announcer, _ *network) {
+		a.SetInterfaces([]netif.Interface{eth0, eth1})
+		a.Own(addr, nil, AtOnce)
+		a.Own(addr6, nil, Probe)
+		synctest.Wait()
+		a.Claimed("eth1", addr, eth0.MAC)
+		a.Claimed("eth1", addr6, eth0.MAC)
+		time.Sleep(time.Second)
+		if len(a.Conflicts()) != 0 || len(heard) != 0 || len(a.Owned()) != 2 {
+			t.Errorf("conflicts %+v, heard %q, owned %+v", a.Conflicts(), heard, a.Owned())
+		}
+	})
+}

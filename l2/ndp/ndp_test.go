@@ -3,12 +3,14 @@ package ndp
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -397,9 +399,21 @@ func TestGroups(t *testing.T) {
 	n := nettest.New(t)
 	r, _ := responder(t, n, nettest.NewHandler(vip))
 	a, b := netip.MustParseAddr("fd00:100::240"), netip.MustParseAddr("fd00:200::240") // of one group
-	name, _, err := solicitedNode(a)
+	name, mac, err := solicitedNode(a)
 	if err != nil {
 		t.Fatal(err)
+	}
+	filtered := func() bool { // by the interface
+		raw, err := os.ReadFile("/proc/thread-self/net/dev_mcast")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(raw)) {
+			if f := strings.Fields(line); len(f) == 5 && f[1] == n.Host.Name && f[4] == hex.EncodeToString(mac) {
+				return true
+			}
+		}
+		return false
 	}
 	for _, x := range []netip.Addr{a, b} {
 		if err := r.Join(x); err != nil {
@@ -408,6 +422,9 @@ func TestGroups(t *testing.T) {
 	}
 	if !nettest.Joined(t, n.Host.Name, name) {
 		t.Errorf("group %s is not joined: %v", name, nettest.Groups(t, n.Host.Name))
+	}
+	if !filtered() {
+		t.Error("the interface does not let the group's frames through")
 	}
 	if err := r.Leave(a); err != nil {
 		t.Fatal(err)
@@ -420,6 +437,9 @@ func TestGroups(t *testing.T) {
 	}
 	if nettest.Joined(t, n.Host.Name, name) {
 		t.Error("the group was not left")
+	}
+	if filtered() {
+		t.Error("the interface still lets the group's frames through")
 	}
 }
 
