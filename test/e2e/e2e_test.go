@@ -76,6 +76,9 @@ func TestE2E(t *testing.T) {
 	t.Run("GoesHome", testGoesHome)
 	t.Run("NothingLost", testNothingLost)
 	t.Run("Partition", testPartition)
+	t.Run("SpeakerPaused", testSpeakerPaused)
+	t.Run("AllAtOnce", testAllAtOnce)
+	t.Run("GossipKeyReplaced", testGossipKeyReplaced)
 	t.Run("APIServerPaused", testAPIServerPaused)
 	t.Run("KillLoop", testKillLoop)
 }

@@ -1,0 +1,98 @@
+package e2e
+
+import (
+	"context"
+	"encoding/base64"
+	"net/netip"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"fairlead.io/fairlead/speaker"
+	"fairlead.io/fairlead/test/e2e/observe"
+)
+
+// onSeveral makes Services whose addresses are at home on different nodes, as many as the pool has, and gives these addresses.
+func (s *scenario) onSeveral(app string) []netip.Addr {
+	s.Helper()
+	var addrs []netip.Addr
+	served := map[string]bool{}
+	for ; s.tried < poolSize; s.tried++ {
+		addr := addIP(s.v4, s.tried)
+		if node := home(addr); !served[node] {
+			served[node] = true
+			s.expose("at-"+node, app, requests(addr))
+			s.atHome(addr)
+			addrs = append(addrs, addr)
+		}
+	}
+	s.Expect(len(addrs)).To(BeNumerically(">", 1), "nodes that an address of pool %s is at home on", s.pool.Name)
+	return addrs
+}
+
+// testAllAtOnce: all speakers are killed at one instant, and start at one. None takes itself for the only one, and each address is soon
+// answered for again, by its node and no other.
+func testAllAtOnce(t *testing.T) {
+	s := newScenario(t)
+	s.web("web", 3, "")
+	addrs := s.onSeveral("web")
+	a := s.ask(addrs...)
+	start := time.Now()
+	for _, node := range theLab.Nodes() {
+		s.Expect(s.kill(node, speakerProgram)).To(Equal(1))
+	}
+	s.allRun()
+	for _, addr := range addrs {
+		s.atHome(addr)
+	}
+	a.stop()
+	for _, addr := range addrs {
+		spans := a.spans(addr)
+		t.Logf("%s, at home on %s, since all speakers were killed: %s; announced by %v", addr, home(addr), observe.Tell(spans, start), a.announcers(addr))
+		s.Expect(observe.Owners(spans)).To(Equal([]string{home(addr)}), "who answered for %s", addr)
+	}
+}
+
+// testGossipKeyReplaced: the gossip's key is made too short, taken away and replaced, each time without the one before. Nobody's addresses move.
+func testGossipKeyReplaced(t *testing.T) {
+	s := newScenario(t)
+	s.web("web", 3, "")
+	addrs := s.onSeveral("web")
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: speaker.DefaultGossipSecret}}
+	s.get(s, secret)
+	before := secret.DeepCopy()
+	patch := func(ctx context.Context, data string) {
+		s.Helper()
+		s.Expect(cluster.Patch(ctx, secret.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"data": `+data+`}`)))).To(Succeed())
+	}
+	encode := func(key string) string { return `"` + base64.StdEncoding.EncodeToString([]byte(key)) + `"` }
+	s.undo(func() {
+		patch(context.Background(), `{"key": "`+base64.StdEncoding.EncodeToString(before.Data[speaker.GossipKey])+`", "previous": null}`)
+	})
+	a := s.ask(addrs...)
+	start := time.Now()
+	for _, tc := range []struct {
+		what, data string
+		watch      time.Duration
+	}{
+		{"too short", `{"key": ` + encode("short") + `, "previous": null}`, 2 * time.Second},
+		{"taken away", `{"key": null, "previous": null}`, 2 * time.Second},
+		{"another one", `{"key": ` + encode("another one, of thirty-two bytes") + `, "previous": null}`, 15 * time.Second}, // used after ten
+	} {
+		patch(s.ctx, tc.data)
+		s.Consistently(func(g Gomega) {
+			for _, addr := range addrs {
+				a.quiet(g, addr, start, 0)
+			}
+		}).WithTimeout(tc.watch).WithPolling(200*time.Millisecond).Should(Succeed(), "the key is %s", tc.what)
+	}
+	a.stop()
+	for _, addr := range addrs {
+		t.Logf("%s, at home on %s, since the key was changed: %s; announced by %v", addr, home(addr), observe.Tell(a.spans(addr), start), a.announcers(addr))
+	}
+}
