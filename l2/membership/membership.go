@@ -62,6 +62,7 @@ type Membership struct {
 
 	mu      sync.Mutex // guards what follows
 	local   Meta
+	leaving bool
 	members map[string]Member         // all but this node
 	left    map[string]bool           // those that are no members any more because they said so
 	peers   map[string]netip.AddrPort // those that should be members
@@ -240,7 +241,14 @@ func (m *Membership) Leave(timeout time.Duration) error {
 	if m.closed { // memberlist would panic
 		return fmt.Errorf("leave the gossip as %s: it was stopped before", m.cfg.Name)
 	}
-	if err := m.list.Leave(timeout); err != nil {
+	m.mu.Lock()
+	m.leaving = true
+	m.mu.Unlock()
+	start := time.Now()
+	if err := m.list.UpdateNode(timeout / 2); err != nil { // before it leaves: what is told after that replaces what was not sent yet
+		m.cfg.Log.V(1).Info("telling the other speakers of leaving takes long", "error", err.Error())
+	}
+	if err := m.list.Leave(timeout - time.Since(start)); err != nil {
 		return fmt.Errorf("leave the gossip as %s: %w", m.cfg.Name, err)
 	}
 	return nil
@@ -315,11 +323,12 @@ func (e events) NotifyLeave(n *memberlist.Node) {
 	if n.Name == e.m.cfg.Name {
 		return
 	}
+	left := DecodeMeta(n.Meta).Leaving // n.State never says it
 	e.m.mu.Lock()
 	delete(e.m.members, n.Name)
-	e.m.left[n.Name] = n.State == memberlist.StateLeft
+	e.m.left[n.Name] = left
 	e.m.mu.Unlock()
-	e.m.cfg.Log.Info("speaker is gone", "node", n.Name, "left", n.State == memberlist.StateLeft)
+	e.m.cfg.Log.Info("speaker is gone", "node", n.Name, "left", left)
 	notify(e.m.changes)
 }
 
@@ -365,7 +374,9 @@ type delegate struct{ m *Membership }
 func (d delegate) NodeMeta(limit int) []byte {
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
-	return d.m.local.Encode(limit)
+	meta := d.m.local
+	meta.Leaving = d.m.leaving
+	return meta.Encode(limit)
 }
 
 // pings are told of the answers to this node's probes.

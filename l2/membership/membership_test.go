@@ -25,6 +25,7 @@ func TestMetaRoundTrip(t *testing.T) {
 		{},
 		{DataplaneReady: true, Interfaces: []string{"eth0"}},
 		{Draining: true, Stopping: true, DataplaneReady: true, Interfaces: []string{"bond0.100", "eth0", "wlan0"}},
+		{Leaving: true},
 		{DataplaneReady: true, Settling: true, CutOff: true, Interfaces: []string{"eth0", "eth1"}, SettlingInterfaces: []string{"eth1"},
 			Hardware: []netif.MAC{{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}}},
 	} {
@@ -64,6 +65,24 @@ func TestMetaKeepsToItsLimit(t *testing.T) {
 	}
 	if got := DecodeMeta(b); len(got.Interfaces) < 30 || !got.DataplaneReady {
 		t.Errorf("%d interfaces came through", len(got.Interfaces))
+	}
+	for i := range 20 {
+		m.Hardware = append(m.Hardware, netif.MAC{2, 0, 0, 0, 0, byte(i)})
+	}
+	for limit := 4; limit <= 512; limit++ {
+		if b := m.Encode(limit); len(b) > limit {
+			t.Fatalf("%d bytes, more than %d", len(b), limit)
+		}
+	}
+	if got := DecodeMeta(m.Encode(512)); !slices.Equal(got.Hardware, m.Hardware[:mostHardware]) {
+		t.Errorf("hardware %v came through", got.Hardware)
+	}
+	var said []byte
+	for i := range 20 {
+		said = append(said, 2, 0, 0, 0, 0, byte(i))
+	}
+	if got := DecodeMeta(append([]byte{metaVersion, fieldHardware, byte(len(said))}, said...)); len(got.Hardware) != mostHardware {
+		t.Errorf("%d hardware addresses were taken from one who says too many", len(got.Hardware))
 	}
 }
 
@@ -151,6 +170,9 @@ func TestMembership(t *testing.T) {
 	}
 	until(t, a, "c has left", count(2))
 	until(t, b, "c has left", count(2))
+	if !a.Left("c") || a.Left("b") {
+		t.Errorf("c has said that it goes, and b has not: %t, %t", a.Left("c"), a.Left("b"))
+	}
 
 	// a dead member is found without being told, and found again when it is back
 	addr := b.Addr()
@@ -158,6 +180,9 @@ func TestMembership(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, a, "b is dead", func(members map[string]Member) bool { _, ok := members["b"]; return !ok })
+	if a.Left("b") {
+		t.Error("b has said nothing, and counts as gone by itself")
+	}
 	if err := b.Leave(time.Second); err == nil {
 		t.Error("left what was stopped before")
 	}
@@ -174,6 +199,66 @@ func TestMembership(t *testing.T) {
 		member, ok := members["b"]
 		return ok && member.Meta.Equal(Meta{DataplaneReady: true})
 	})
+}
+
+// TestPeersThatComeLater: who is named is looked for at once, time and again while he is not there, and also where he has come to.
+func TestPeersThatComeLater(t *testing.T) {
+	key := bytes.Repeat([]byte{7}, KeySize)
+	begin := func(cfg Config) *Membership {
+		t.Helper()
+		cfg.Keys, cfg.Log = [][]byte{key}, logr.Discard()
+		m, err := Start(cfg, Meta{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	end := func(m *Membership) {
+		t.Helper()
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	anywhere := netip.MustParseAddrPort("127.0.0.1:0")
+	a := begin(Config{Name: "a", Bind: anywhere, RejoinInterval: time.Hour})
+	defer end(a)
+	b := begin(Config{Name: "b", Bind: anywhere, RejoinInterval: 20 * time.Millisecond})
+	defer end(b)
+	a.SetPeers(map[string]netip.AddrPort{"b": b.Addr()})
+	until(t, a, "b is there at once", count(2))
+
+	c := begin(Config{Name: "c", Bind: anywhere})
+	at := c.Addr()
+	end(c)
+	b.SetPeers(map[string]netip.AddrPort{"c": at})
+	if err := b.Join(t.Context()); err == nil {
+		t.Fatal("who is not there has answered")
+	}
+	c = begin(Config{Name: "c", Bind: at})
+	until(t, b, "c is there", count(3))
+	if err := c.Leave(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	end(c)
+	until(t, b, "c has left", count(2))
+	if !b.Left("c") {
+		t.Error("c has said that it goes")
+	}
+	c = begin(Config{Name: "c", Bind: anywhere})
+	defer func() { end(c) }()
+	b.SetPeers(map[string]netip.AddrPort{"c": c.Addr()})
+	until(t, b, "c is there, elsewhere", func(members map[string]Member) bool { return members["c"].Addr == c.Addr() })
+	if b.Left("c") {
+		t.Error("c is back, and counts as gone")
+	}
+	if err := c.Leave(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	until(t, b, "c has left again", count(2))
+	b.SetPeers(nil)
+	if b.Left("c") {
+		t.Error("who is no peer any more is not forgotten")
+	}
 }
 
 func TestOtherKeyIsKeptOut(t *testing.T) {

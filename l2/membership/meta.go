@@ -22,6 +22,8 @@ type Meta struct {
 	Settling bool
 	// CutOff: the node sees, or saw a short while ago, fewer than half of the others alive. It counts for no election.
 	CutOff bool
+	// Leaving: the speaker is about to go. Leave says it; memberlist does not tell who left from who died.
+	Leaving bool
 	// Interfaces are the names of the usable interfaces. Names that do not fit (some 30 always do) are left out, and count for
 	// no election, here as little as elsewhere: all speakers decide by what was sent.
 	Interfaces []string
@@ -44,6 +46,7 @@ const (
 	flagDataplaneReady = 1 << 2
 	flagSettling       = 1 << 3
 	flagCutOff         = 1 << 4
+	flagLeaving        = 1 << 5
 )
 
 // Encode gives the wire form in at most limit bytes, the interfaces in order of their names.
@@ -52,7 +55,8 @@ func (m Meta) Encode(limit int) []byte {
 	for _, f := range []struct {
 		set bool
 		bit byte
-	}{{m.Draining, flagDraining}, {m.Stopping, flagStopping}, {m.DataplaneReady, flagDataplaneReady}, {m.Settling, flagSettling}, {m.CutOff, flagCutOff}} {
+	}{{m.Draining, flagDraining}, {m.Stopping, flagStopping}, {m.DataplaneReady, flagDataplaneReady}, {m.Settling, flagSettling}, {m.CutOff, flagCutOff},
+		{m.Leaving, flagLeaving}} {
 		if f.set {
 			flags |= f.bit
 		}
@@ -103,6 +107,7 @@ func DecodeMeta(b []byte) Meta {
 			m.DataplaneReady = value[0]&flagDataplaneReady != 0
 			m.Settling = value[0]&flagSettling != 0
 			m.CutOff = value[0]&flagCutOff != 0
+			m.Leaving = value[0]&flagLeaving != 0
 		case kind == fieldInterface && size >= 1:
 			m.Interfaces = append(m.Interfaces, string(value))
 		case kind == fieldSettling && size >= 1:
@@ -120,6 +125,6 @@ func DecodeMeta(b []byte) Meta {
 
 // Equal reports whether two metas say the same.
 func (m Meta) Equal(o Meta) bool {
-	return m.Draining == o.Draining && m.Stopping == o.Stopping && m.DataplaneReady == o.DataplaneReady && m.Settling == o.Settling && m.CutOff == o.CutOff &&
+	return m.Draining == o.Draining && m.Stopping == o.Stopping && m.DataplaneReady == o.DataplaneReady && m.Settling == o.Settling && m.CutOff == o.CutOff && m.Leaving == o.Leaving &&
 		slices.Equal(m.Interfaces, o.Interfaces) && slices.Equal(m.SettlingInterfaces, o.SettlingInterfaces) && slices.Equal(m.Hardware, o.Hardware)
 }
