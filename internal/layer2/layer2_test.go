@@ -129,6 +129,7 @@ func TestCandidates(t *testing.T) {
 			services: []*view.Service{aService()}, reason: NoAdvertisement},
 		{name: "Local", cluster: cluster(t), services: []*view.Service{aService(local("b", "z"))}, want: []string{"b"},
 			why: map[string]election.Reason{"a": election.NoLocalEndpoint, "b": election.Owner}},
+		{name: "not Local: endpoints elsewhere", cluster: cluster(t), services: []*view.Service{aService(func(s *view.Service) { s.Endpoints = onNodes("b") })}, want: []string{"a", "b", "c"}},
 		{name: "node selector", cluster: cluster(t, advs(adv(t, "x", nodes("b")))), services: []*view.Service{aService()}, want: []string{"b"},
 			why: map[string]election.Reason{"a": election.NotSelected}},
 		{name: "two advertisements unite", cluster: cluster(t, advs(adv(t, "x", nodes("b")), adv(t, "y", nodes("c")))), services: []*view.Service{aService()},
@@ -150,10 +151,17 @@ func TestCandidates(t *testing.T) {
 		{name: "interfaces unite", cluster: cluster(t, advs(adv(t, "x", interfaces("eth0")), adv(t, "y", interfaces("bond*"))), func(c *Cluster) {
 			c.Members = []Member{{Name: "a", DataplaneReady: true, Interfaces: []string{"bond0", "eth0", "eth1"}}}
 		}), services: []*view.Service{aService()}, want: []string{"a"}, ifaces: []string{"bond0", "eth0"}},
+		{name: "an interface that two advertisements name is one", cluster: cluster(t, advs(adv(t, "x", interfaces("eth0")), adv(t, "y", interfaces("eth*")))), services: []*view.Service{aService()},
+			want: []string{"a", "b", "c"}, ifaces: []string{"eth0"}},
 		{name: "all interfaces with some are all", cluster: cluster(t, advs(adv(t, "x", interfaces("eth0")), adv(t, "y"))), services: []*view.Service{aService()},
 			want: []string{"a", "b", "c"}},
 		{name: "shared: nodes that serve both go first", cluster: cluster(t), services: []*view.Service{aService(local("a", "b")), aService(local("b", "c"))},
 			want: []string{"a", "b", "c"}, why: map[string]election.Reason{"b": election.Owner}},
+		{name: "shared: the nearest reason is told", cluster: cluster(t, advs(adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.ServiceSelectors = match("app", "web") }, nodes("b")),
+			adv(t, "y", func(s *v1beta1.L2AdvertisementSpec) { s.ServiceSelectors = match("app", "dns") }, interfaces("bond0")),
+			adv(t, "z", func(s *v1beta1.L2AdvertisementSpec) { s.ServiceSelectors = match("app", "api") }))),
+			services: []*view.Service{aService(labelled(labels.Set{"app": "web"})), aService(labelled(labels.Set{"app": "dns"})), aService(local("c"), labelled(labels.Set{"app": "api"}))},
+			want:     []string{"b", "c"}, why: map[string]election.Reason{"a": election.NoLocalEndpoint}},
 		{name: "shared: one without endpoints does not count", cluster: cluster(t), services: []*view.Service{aService(local()), aService(local("c"))},
 			want: []string{"c"}},
 		{name: "shared: one without advertisement does not count", cluster: cluster(t, advs(adv(t, "x", func(s *v1beta1.L2AdvertisementSpec) { s.ServiceSelectors = match("app", "web") }))),
@@ -261,5 +269,20 @@ func TestSettling(t *testing.T) {
 				t.Errorf("the owner is %s, want %s", d.Owner, want)
 			}
 		})
+	}
+}
+
+// What is not the same is another member.
+func TestMemberEqual(t *testing.T) {
+	m := Member{Name: "a", Interfaces: []string{"eth0"}, SettlingInterfaces: []string{"eth0"}}
+	for name, change := range map[string]func(*Member){
+		"name": func(m *Member) { m.Name = "b" }, "draining": func(m *Member) { m.Draining = true }, "stopping": func(m *Member) { m.Stopping = true },
+		"settling": func(m *Member) { m.Settling = true }, "data plane": func(m *Member) { m.DataplaneReady = true },
+		"interfaces": func(m *Member) { m.Interfaces = nil }, "settling interfaces": func(m *Member) { m.SettlingInterfaces = nil },
+	} {
+		o := m
+		if change(&o); m.Equal(&o) || !m.Equal(&m) {
+			t.Errorf("another %s is no difference", name)
+		}
 	}
 }

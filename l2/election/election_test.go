@@ -88,6 +88,8 @@ func TestElectOrder(t *testing.T) {
 		{name: "all broken: gate ignored", nodes: []Node{node(one, broken), node(two, broken)}, owner: one, standby: two,
 			ignored: []Gate{GateDataplane}},
 		{name: "all stopping: gate ignored", nodes: []Node{node(one, stopping)}, owner: one, ignored: []Gate{GateStopping}},
+		{name: "all stopping, which is nobody's reason", nodes: []Node{node(one, stopping), node(two, stopping), node(three, stopping)}, owner: one, standby: two,
+			ignored: []Gate{GateStopping}, reasons: map[string]Reason{three: LowerScore}},
 		{name: "stopping with a data plane beats staying without", nodes: []Node{node(one, broken), node(two, stopping)}, owner: two,
 			standby: one, ignored: []Gate{GateStopping}},
 		{name: "serving more Services of a shared address", nodes: []Node{node(one), node(two, serves(2)), node(three, serves(2))},

@@ -30,6 +30,17 @@ func TestVerdict(t *testing.T) {
 			{time.Second, "expired", Alive}, {time.Second, "up", Alive}, {leastDistrust, "expired", Lost}, {0, "up", Alive},
 			{2*leastDistrust - 1, "expired", Alive}, {0, "up", Alive}, {mostDistrust, "", Alive}, {1, "expired", Lost}, {0, "up", Alive},
 			{0, "expired", Lost}, {0, "up", Alive}, {0, "expired", Alive}},
+		"it left while its session was up, and came back": {{0, "member", Alive}, {0, "up", Alive}, {0, "left", Left}, {0, "member", Alive}, {0, "dead", Silent}},
+		"a right alarm makes up for a false one": {
+			{0, "member", Alive}, {0, "up", Alive}, {0, "expired", Lost}, {0, "up", Alive}, {0, "expired", Lost}, {time.Second, "dead", Lost}, {0, "member", Alive}, {0, "up", Alive},
+			{0, "expired", Lost}, {0, "up", Alive}, {0, "expired", Lost}},
+		"an alarm that gossip shared was not false": {
+			{0, "member", Alive}, {0, "up", Alive}, {0, "expired", Lost}, {0, "dead", Lost}, {0, "up", Alive}, {0, "member", Alive}, {0, "expired", Lost}, {0, "up", Alive},
+			{0, "expired", Lost}},
+		"distrust has an end": {
+			{0, "member", Alive}, {0, "expired", Lost}, {0, "up", Alive}, {0, "expired", Lost}, {0, "up", Alive}, {leastDistrust, "expired", Lost}, {0, "up", Alive},
+			{2 * leastDistrust, "expired", Lost}, {0, "up", Alive}, {4 * leastDistrust, "expired", Lost}, {0, "up", Alive}, {8 * leastDistrust, "expired", Lost}, {0, "up", Alive},
+			{16 * leastDistrust, "expired", Lost}, {0, "up", Alive}, {mostDistrust - 1, "expired", Alive}, {1, "expired", Lost}},
 		"one that failed rightly is trusted": {
 			{0, "member", Alive}, {0, "up", Alive}, {0, "expired", Lost}, {time.Second, "dead", Lost}, {time.Second, "member", Alive}, {time.Second, "up", Alive},
 			{time.Second, "expired", Lost}},
@@ -91,5 +102,9 @@ func TestNext(t *testing.T) {
 	tr.Forget(func(name string) bool { return name != "node2" })
 	if got := tr.Verdict(now, "node2"); got != Unknown {
 		t.Errorf("forgotten, node2 is %d", got)
+	}
+	tr.Forget(func(string) bool { return false })
+	if got := tr.Verdict(now, "node1"); got != Alive {
+		t.Errorf("node1 is a member, and forgotten: %d", got)
 	}
 }

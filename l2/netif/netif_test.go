@@ -46,7 +46,7 @@ func TestUsable(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := usable([]link{
-		good("lo", 1, func(l *link) { l.loopback = true }),
+		good("lo", 1, func(l *link) { l.loopback = true }), good("loop", 30, func(l *link) { l.loopback = true }),
 		good("eth1", 3), good("eth0", 2),
 		good("bond0", 4, kind("bond")), good("eth2", 5, part(4)),
 		good("br0", 6, kind("bridge")), good("eth3", 7, part(6)),

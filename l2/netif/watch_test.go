@@ -144,6 +144,20 @@ func until(t *testing.T, reports <-chan []netif.Interface, names ...string) {
 	}
 }
 
+// withAddress waits until the only interface is reported with an address, and fails when it is reported to be gone meanwhile.
+func withAddress(t *testing.T, reports <-chan []netif.Interface, prefix string) {
+	t.Helper()
+	for {
+		list := next(t, reports)
+		if len(list) != 1 {
+			t.Fatalf("%v are reported", netif.Names(list))
+		}
+		if slices.ContainsFunc(list[0].Addresses, func(p netip.Prefix) bool { return p.String() == prefix }) {
+			return
+		}
+	}
+}
+
 // TestGoneForAMoment: an interface that was down, or in another namespace, and is back as it was before anybody has looked: sockets on
 // it may be dead, so that it is not enough to report what is.
 func TestGoneForAMoment(t *testing.T) {
@@ -187,6 +201,9 @@ func TestGoneForAMoment(t *testing.T) {
 			}
 			until(t, reports)
 			until(t, reports, n.Host.Name)
+			prefix := fmt.Sprintf("192.168.%d.12/24", len(what)) // what is over is told once
+			n.AddHostAddress(prefix)
+			withAddress(t, reports, prefix)
 		})
 	}
 }
@@ -212,6 +229,8 @@ func TestRenamed(t *testing.T) {
 	until(t, reports)
 	rename(n.Host.Name)
 	until(t, reports, n.Host.Name)
+	n.AddHostAddress("192.168.100.11/24") // which is not ignored as that of the name before was
+	withAddress(t, reports, "192.168.100.11/24")
 }
 
 // TestOverrun: more notifications than the kernel keeps for one who is busy. None matters that a reading does not show.
@@ -234,12 +253,7 @@ func TestOverrun(t *testing.T) {
 		}
 	}
 	n.AddHostAddress("192.168.102.11/24")
-	for {
-		list := next(t, reports)
-		if len(list) == 1 && slices.ContainsFunc(list[0].Addresses, func(p netip.Prefix) bool { return p.String() == "192.168.102.11/24" }) {
-			break
-		}
-	}
+	withAddress(t, reports, "192.168.102.11/24")
 	if err := netlink.LinkSetDown(link); err != nil {
 		t.Fatal(err)
 	}
