@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -122,9 +123,10 @@ func TestCareAndPairs(t *testing.T) {
 	var a told
 	var pairs []string
 	fate := fates{}
+	told := 0 // that what the Speaker object reports may have changed
 	engineOf := func(self string) *engine {
 		a, pairs = nil, nil
-		e := newEngine(self, false, &a, m, func() {}, func(p map[string]bool) { pairs = slices.Sorted(maps.Keys(p)) }, logr.Discard())
+		e := newEngine(self, false, &a, m, func() { told++ }, func(p map[string]bool) { pairs = slices.Sorted(maps.Keys(p)) }, logr.Discard())
 		e.members = fate
 		for _, n := range nodes {
 			e.setNode(n, &view.Node{})
@@ -142,8 +144,9 @@ func TestCareAndPairs(t *testing.T) {
 	}
 	expect := func(what string, want string, with ...string) {
 		t.Helper()
+		before := told
 		e.elect()
-		if got := strings.Join(a.take(), ", "); got != want || !slices.Equal(pairs, with) {
+		if got := strings.Join(a.take(), ", "); got != want || !slices.Equal(pairs, with) || (told > before) != (want != "") {
 			t.Errorf("%s: told %q, and shares with %q; want %q and %q", what, got, pairs, want, with)
 		}
 	}
@@ -180,6 +183,16 @@ func TestCareAndPairs(t *testing.T) {
 	local.Endpoints = endpoints.FromSlices([]discoveryv1.EndpointSlice{{AddressType: discoveryv1.AddressTypeIPv4, Endpoints: []discoveryv1.Endpoint{{NodeName: &third}}}})
 	e.setService(name, &local)
 	expect("no local endpoint", "release "+addr)
+	e.setService(name, web)
+	expect("an endpoint somewhere", "own "+addr, third)
+	e.setMembers([]membership.Member{{Name: first, Meta: membership.Meta{DataplaneReady: true}}, {Name: third, Meta: membership.Meta{DataplaneReady: true, Interfaces: []string{"eth0"}}}})
+	expect("no interface", "release "+addr)
+	failovers := testutil.ToFloat64(m.Failovers)
+	alive(first, third)
+	expect("an interface again", "own "+addr, third)
+	if got := testutil.ToFloat64(m.Failovers); got != failovers+1 {
+		t.Errorf("taken over from another, and %v such were counted instead of %v", got, failovers+1)
+	}
 
 	for verdict, want := range map[liveness.Verdict]string{liveness.Silent: "confirm ", liveness.Lost: "own ", liveness.Left: "own ", liveness.Unknown: "own "} {
 		e = engineOf(second)
