@@ -3,6 +3,7 @@ package speaker
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -341,6 +342,25 @@ func TestGate(t *testing.T) {
 	if len(got) != 4 {
 		t.Errorf("%d changes reported, want 4: %+v", len(got), got)
 	}
+	// One that has never answered well, and then not at all. Each question has a connection of its own: one that is kept still works when
+	// nobody listens any more.
+	var connections atomic.Int32
+	server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	g = newGate(server.URL, func(health) {}, logr.Discard())
+	expect(v1beta1.ReasonNoProxyHealth, true)
+	expect(v1beta1.ReasonNoProxyHealth, true)
+	if got := connections.Load(); got != 2 {
+		t.Errorf("%d connections for two questions", got)
+	}
+	server.Close()
+	expect(v1beta1.ReasonProxyUnhealthy, false)
+
 	never := newGate(server.URL, func(h health) { t.Errorf("reported %+v", h) }, logr.Discard())
 	for range 5 {
 		never.check(context.Background())
