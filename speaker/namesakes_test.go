@@ -2,9 +2,13 @@ package speaker
 
 import (
 	"context"
+	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.io/fairlead/api/v1beta1"
@@ -35,4 +39,36 @@ func TestNamesakesDoNotFloodTheAPIServer(t *testing.T) {
 		t.Errorf("the object was written %d times in %s", len(versions), forSoLong)
 	}
 	t.Logf("written %d times in %s", len(versions), forSoLong)
+}
+
+// News of an own write that comes late is nobody's edit. Edits that follow each other fast are undone ever less often, and others at once.
+func TestEditsOfTheSpeakerObject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStatusWriter(nil, nil, "node1", nil, nil, logr.Discard())
+		version := func(v int) *v1beta1.Speaker {
+			return &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{ResourceVersion: strconv.Itoa(v)}}
+		}
+		w.base, w.written = version(5), [8]string{"5", "4"}
+		if w.observe(version(4)); w.base.ResourceVersion != "5" || w.edits != 0 || len(w.kick) != 0 {
+			t.Errorf("after late news of version 4 it is at %s, with %d edits", w.base.ResourceVersion, w.edits)
+		}
+		last := w.wait()
+		for v := range 20 {
+			w.observe(version(6 + v))
+			if now := w.wait(); now < last || now > mostPause || v < toleratedEdits && now != w.pause {
+				t.Errorf("after %d edits it waits %s, and %s before", v+1, now, last)
+			}
+			last = w.wait()
+		}
+		if last != mostPause || w.base.ResourceVersion != "25" {
+			t.Errorf("in the end it waits %s", last)
+		}
+		time.Sleep(editsApart + 1)
+		if got := w.wait(); got != w.pause {
+			t.Errorf("a minute later it waits %s", got)
+		}
+		if w.observe(version(26)); w.wait() != w.pause {
+			t.Errorf("after one edit it waits %s", w.wait())
+		}
+	})
 }
