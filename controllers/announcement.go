@@ -14,6 +14,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -190,15 +191,18 @@ func (a *announcements) unselected(ctx context.Context, svc *corev1.Service, add
 	}
 	var unselected []string
 	for _, x := range addrs {
-		var pool v1beta1.IPAddressPool
+		var set labels.Set // nil: there is no such pool
 		if x.Pool != "" {
-			if err := a.client.Get(ctx, client.ObjectKey{Name: x.Pool}, &pool); err != nil && !apierrors.IsNotFound(err) {
+			var pool v1beta1.IPAddressPool
+			err := a.client.Get(ctx, client.ObjectKey{Name: x.Pool}, &pool)
+			if client.IgnoreNotFound(err) != nil {
 				return nil, fmt.Errorf("read IPAddressPool %s: %w", x.Pool, err)
 			}
+			if err == nil {
+				set = labels.Merge(pool.Labels, nil)
+			}
 		}
-		if !slices.ContainsFunc(selections, func(s *config.Selection) bool {
-			return s.SelectsPool(x.Pool, pool.Labels) && s.SelectsService(svc.Labels)
-		}) {
+		if !slices.ContainsFunc(selections, func(s *config.Selection) bool { return s.SelectsPool(x.Pool, set) && s.SelectsService(svc.Labels) }) {
 			unselected = append(unselected, x.Addr.String())
 		}
 	}

@@ -140,6 +140,15 @@ func TestPools(t *testing.T) {
 			t.Errorf("%s (%q) is of %q %v, want %q", tt.addr, tt.annotated, name, set, tt.want)
 		}
 	}
+	// A pool without labels is one that selectors can match.
+	bare := pool("bare", 1, []v1beta1.AddressRange{"10.4.0.0/24"}, nil)
+	bare.Labels = nil
+	unlabelled := compile(t, func(s *v1beta1.L2AdvertisementSpec) {
+		s.IPAddressPoolSelectors = []metav1.LabelSelector{{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "tier", Operator: metav1.LabelSelectorOpDoesNotExist}}}}
+	})
+	if name, set := CompilePools([]v1beta1.IPAddressPool{bare}).Of(netip.MustParseAddr("10.4.0.1"), ""); name != "bare" || !unlabelled.SelectsPool(name, set) {
+		t.Errorf("pool %q with labels %v is not selected", name, set)
+	}
 	if name, _ := (*Pools)(nil).Of(netip.MustParseAddr("10.0.0.1"), ""); name != "" {
 		t.Error("no pools have an address")
 	}

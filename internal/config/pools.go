@@ -44,8 +44,8 @@ func CompilePools(list []v1beta1.IPAddressPool) *Pools {
 		return strings.Compare(a.Name, b.Name)
 	})
 	p := &Pools{byName: make(map[string]*pool, len(list))}
-	for _, obj := range sorted {
-		p.ordered = append(p.ordered, pool{name: obj.Name, labels: obj.Labels, ranges: ranges(obj)})
+	for _, obj := range sorted { // whose labels are never nil: selectors may match what has none
+		p.ordered = append(p.ordered, pool{name: obj.Name, labels: labels.Merge(obj.Labels, nil), ranges: ranges(obj)})
 	}
 	for i := range p.ordered {
 		p.byName[p.ordered[i].name] = &p.ordered[i]
@@ -73,7 +73,8 @@ func ranges(obj *v1beta1.IPAddressPool) *netipx.IPSet {
 }
 
 // Of gives an address's pool and its labels: the pool whose ranges hold it, where they overlap the oldest that stays; else the pool
-// that the Service's annotation says it was taken from, as the ranges may have changed since. Empty: none is known.
+// that the Service's annotation says it was taken from, as the ranges may have changed since. Empty: none is known. The labels are nil
+// where there is no such pool any more.
 func (p *Pools) Of(addr netip.Addr, annotated string) (string, labels.Set) {
 	if p == nil {
 		return annotated, nil
