@@ -87,6 +87,9 @@ func TestTable(t *testing.T) {
 			{"a", want("10.0.0.1/32", red, blue), "10.0.0.1/32 tor(MED 7, communities 64512:1 large:1:2:3) tor2(MED 7, communities 64512:1 large:1:2:3)"},
 			{"a", want("10.0.0.1/32", blue), ""}, // which has what red adds
 		}},
+		{"communities of the older one too", []step{
+			{"a", want("10.0.0.1/32", adv("x", 9, "tor", community("1:1", "1:3")), adv("y", 8, "tor", community("1:2"))), "10.0.0.1/32 tor(communities 1:1 1:2 1:3)"},
+		}},
 		{"an aggregate goes with the last", []step{
 			{"a", want("10.0.0.7/24", plain), "10.0.0.0/24 tor() tor2()"},
 			{"b", want("10.0.0.8/24", plain), ""},
@@ -120,7 +123,8 @@ func TestTable(t *testing.T) {
 }
 
 func TestConflicts(t *testing.T) {
-	old := adv("old", 9, "tor tor2", localPref(100), prepend(1))
+	// In the order of their ages, which is not that of their names.
+	old := adv("zold", 9, "tor tor2", localPref(100), prepend(1))
 	young := adv("young", 3, "tor tor2 tor3", localPref(200), med(5), prepend(1))
 	youngest := adv("youngest", 1, "tor", localPref(100), med(6), prepend(3))
 	silent := adv("silent", 99, "tor")
@@ -133,9 +137,9 @@ func TestConflicts(t *testing.T) {
 	table.Set("c", want("10.0.0.3/32", old))
 	p := netip.MustParsePrefix
 	want := []Conflict{
-		{Attribute: LocalPref, Winner: "old", Loser: "young", Won: 100, Lost: 200, Peers: []string{"tor", "tor2"}, Prefix: p("10.0.0.1/32"), Routes: 2},
-		{Attribute: Prepend, Winner: "old", Loser: "youngest", Won: 1, Lost: 3, Peers: []string{"tor"}, Prefix: p("10.0.0.1/32"), Routes: 1},
+		{Attribute: LocalPref, Winner: "zold", Loser: "young", Won: 100, Lost: 200, Peers: []string{"tor", "tor2"}, Prefix: p("10.0.0.1/32"), Routes: 2},
 		{Attribute: MED, Winner: "young", Loser: "youngest", Won: 5, Lost: 6, Peers: []string{"tor"}, Prefix: p("10.0.0.1/32"), Routes: 1},
+		{Attribute: Prepend, Winner: "zold", Loser: "youngest", Won: 1, Lost: 3, Peers: []string{"tor"}, Prefix: p("10.0.0.1/32"), Routes: 1},
 	}
 	if got := table.Conflicts(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -411,6 +411,9 @@ func TestRivals(t *testing.T) {
 			if got := losers(table.Conflicts()); !slices.Equal(got, tt.want) {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
+			if meet := len(table.Routes()) > 0; meet == slices.Contains([]string{"none", "on different nodes", "to different peers"}, name) {
+				t.Errorf("they meet: %t", meet)
+			}
 			if len(tt.want) > 0 && table.Conflicts()[0].Prefix != netip.MustParsePrefix("192.168.100.240/32") {
 				t.Errorf("%+v", table.Conflicts())
 			}

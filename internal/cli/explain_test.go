@@ -81,6 +81,17 @@ func TestExplainService(t *testing.T) {
 			"bgp-no-peer":      func(s *Snapshot, _ *ExplainOptions) { s.BGPPeers = nil },
 			"bgp-no-endpoint":  func(s *Snapshot, _ *ExplainOptions) { s.EndpointSlices = nil },
 			"bgp-unadvertised": func(s *Snapshot, _ *ExplainOptions) { s.BGPAdvertisements = nil },
+			"bgp-shared": func(s *Snapshot, _ *ExplainOptions) {
+				search := s.EndpointSlices[0].DeepCopy()
+				search.Labels[discoveryv1.LabelServiceName] = "search"
+				s.EndpointSlices = append(s.EndpointSlices, *search)
+				s.BGPAdvertisements[0].Spec.ServiceSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"app": "search"}}}
+				for i := range s.Services {
+					if s.Services[i].Name == "search" {
+						s.Services[i].Labels = map[string]string{"app": "search"}
+					}
+				}
+			},
 			"bgp-shared-others": func(s *Snapshot, _ *ExplainOptions) {
 				s.EndpointSlices[0].Labels["kubernetes.io/service-name"] = "search"
 			},
@@ -88,6 +99,7 @@ func TestExplainService(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				s, o := network, ExplainOptions{Class: class}
 				s.EndpointSlices = []discoveryv1.EndpointSlice{*network.EndpointSlices[0].DeepCopy()}
+				s.Services, s.BGPAdvertisements = slices.Clone(s.Services), slices.Clone(s.BGPAdvertisements)
 				change(&s, &o)
 				var got bytes.Buffer
 				if err := ExplainService(&got, s, "shop/cart", o); err != nil {

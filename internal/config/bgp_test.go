@@ -213,7 +213,10 @@ func TestPeersThatContradict(t *testing.T) {
 			"new " + v1beta1.ReasonRouterIDConflict, "older BGPPeer old has router ID 1.1.1.1, on every node that this one selects, and this one 2.2.2.2"},
 		"two router IDs on some nodes": {[]v1beta1.BGPPeer{aPeer("new", 2, at("10.0.0.2"), routerID("2.2.2.2")), aPeer("old", 1, onRack("2"), routerID("1.1.1.1"))},
 			"new/", "old/new", "2.2.2.2", "", ""},
-		"one router ID": {[]v1beta1.BGPPeer{aPeer("b", 2, at("10.0.0.2"), routerID("1.1.1.1")), aPeer("a", 1), aPeer("c", 3, at("10.0.0.3"), routerID("1.1.1.1"))}, "a b c/", "a b c/", "1.1.1.1", "", ""},
+		"one router ID": {[]v1beta1.BGPPeer{aPeer("b", 2, at("10.0.0.2"), routerID("1.1.1.1")), aPeer("a", 1), aPeer("c", 3, at("10.0.0.3"), routerID("1.1.1.1")), aPeer("d", 4, at("10.0.0.4"))},
+			"a b c d/", "a b c d/", "1.1.1.1", "", ""},
+		"one address, and the older selects all": {[]v1beta1.BGPPeer{aPeer("new", 2, onRack("1")), aPeer("old", 1)}, "old/", "old/", "",
+			"new " + v1beta1.ReasonDuplicatePeer, "older BGPPeer old"},
 		"who is refused does not refuse others": {[]v1beta1.BGPPeer{aPeer("c", 3, at("10.0.0.3"), routerID("2.2.2.2")), aPeer("b", 2, routerID("2.2.2.2")), aPeer("a", 1)}, "a c/", "a c/", "2.2.2.2",
 			"b " + v1beta1.ReasonDuplicatePeer, "older BGPPeer a"},
 	} {
