@@ -42,7 +42,6 @@ type rib struct {
 	routes map[netip.Prefix][]*attrSet // to each peer one, in the order of tags
 	peers  map[string]*exports
 	taken  map[uint16]*exports // indexes
-	next   uint16
 }
 
 func newRIB() *rib {
@@ -63,10 +62,12 @@ func (r *rib) exports(peer string) (*exports, error) {
 	if len(r.taken) >= maxPeers {
 		return nil, fmt.Errorf("there are more than %d peers", maxPeers)
 	}
-	for r.next == 0 || r.taken[r.next] != nil {
-		r.next = r.next%maxPeers + 1
+	// The lowest free one: what the kernel keeps for an address of a neighbour is there for ever.
+	index := uint16(1)
+	for r.taken[index] != nil {
+		index++
 	}
-	x := &exports{peer: peer, index: r.next, sets: map[setKey]*attrSet{}, taken: map[uint32]bool{}}
+	x := &exports{peer: peer, index: index, sets: map[setKey]*attrSet{}, taken: map[uint32]bool{}}
 	r.peers[peer], r.taken[x.index] = x, x
 	return x, nil
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"fairlead.io/fairlead/bgp"
 	"fairlead.io/fairlead/bgp/linklocal"
 	"fairlead.io/fairlead/bgp/wire"
@@ -29,6 +31,10 @@ const (
 	// lastWords is how long a NOTIFICATION may take.
 	lastWords = time.Second
 	bufferLen = 64 << 10
+	// heed is how many messages of a router are read in a second; more wait in the network. It bounds what a storm costs; a router's
+	// million routes are read in some 10 s.
+	heed      = 20000
+	heedBurst = heed
 )
 
 // session is one connection with a router, from OPEN to the end.
@@ -261,7 +267,11 @@ func (s *session) established() error {
 
 // receive reads what the router sends, and takes of it that it is alive.
 func (s *session) receive() error {
+	limit := rate.NewLimiter(heed, heedBurst)
 	for {
+		if err := limit.Wait(s.ctx); err != nil {
+			return err
+		}
 		m, err := s.next(s.hold)
 		if errors.Is(err, os.ErrDeadlineExceeded) && s.ctx.Err() == nil {
 			return &refusal{

@@ -242,8 +242,19 @@ func (l *logs) String() string {
 
 func newRouter(t testing.TB) (*Router, *logs) {
 	t.Helper()
+	return newRouterAt(t, 9)
+}
+
+// newQuietRouter logs no more than in production.
+func newQuietRouter(t testing.TB) (*Router, *logs) {
+	t.Helper()
+	return newRouterAt(t, 0)
+}
+
+func newRouterAt(t testing.TB, verbosity int) (*Router, *logs) {
+	t.Helper()
 	l := &logs{}
-	r, err := New(t.Context(), netip.MustParseAddr("192.0.2.1"), l.logger(9))
+	r, err := New(t.Context(), netip.MustParseAddr("192.0.2.1"), l.logger(verbosity))
 	if err != nil {
 		t.Fatal(err)
 	}

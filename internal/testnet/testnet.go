@@ -205,6 +205,18 @@ func (n *Namespace) AddAddress(name, prefix string) {
 	})
 }
 
+// DeleteAddress takes an address away that AddAddress has added.
+func (n *Namespace) DeleteAddress(name, prefix string) {
+	n.t.Helper()
+	n.onLink(name, func(link netlink.Link) error {
+		a, err := netlink.ParseAddr(prefix)
+		if err != nil {
+			return err
+		}
+		return netlink.AddrDel(link, a)
+	})
+}
+
 // AddRoute sends what goes to a prefix over a gateway.
 func (n *Namespace) AddRoute(prefix, gateway string) {
 	n.t.Helper()

@@ -25,6 +25,13 @@ const inSpeaker = "FAIRLEAD_TEST_BFD_SPEAKER"
 
 // Main runs a package's tests, or, in a process that NewSpeaker has started, the speaker.
 func Main(m *testing.M) {
+	if id := os.Getenv(inBGPSpeaker); id != "" {
+		if err := speakBGP(id, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "BGP speaker:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv(inSpeaker) == "" {
 		os.Exit(m.Run())
 	}
