@@ -3,11 +3,10 @@ package interop
 import (
 	"fmt"
 	"net/netip"
-	"strings"
-	"testing"
 	"time"
 
 	"fairlead.io/fairlead/bgp"
+	"fairlead.io/fairlead/test/router"
 )
 
 // The case of the host's prefixes.
@@ -39,13 +38,13 @@ func bgpCases() []bgpCase {
 		{name: "IPv6 over IPv6", change: func(c *BGPConfig, p *bgp.Peer) {
 			overIPv6(c, p)
 			c.IPv4, c.IPv6, p.IPv4, p.IPv6 = false, true, false, true
-		}, check: func(l *bgpLab) { l.route(v6, BGPRoute{NextHop: "2001:db8::1"}) }},
+		}, check: func(l *bgpLab) { l.route(v6, wanted{nextHop: "2001:db8::1"}) }},
 		{name: "both over IPv4", change: func(c *BGPConfig, p *bgp.Peer) {
 			both(c, p)
 			p.NextHop6 = addr("2001:db8::1")
 		}, check: func(l *bgpLab) {
-			l.route(v4, BGPRoute{})
-			l.route(v6, BGPRoute{NextHop: "2001:db8::1"})
+			l.route(v4, wanted{})
+			l.route(v6, wanted{nextHop: "2001:db8::1"})
 			l.unharmed(1)
 		}},
 		{name: "both over IPv6 RFC 8950", change: func(c *BGPConfig, p *bgp.Peer) {
@@ -54,28 +53,28 @@ func bgpCases() []bgpCase {
 			c.ExtendedHop = true
 			p.Source = c.Host // FRR advertises the prefix then, and the kernel makes itself another address
 		}, check: func(l *bgpLab) {
-			l.route(v4, BGPRoute{NextHop: "2001:db8::1"})
-			l.route(v6, BGPRoute{NextHop: "2001:db8::1"})
+			l.route(v4, wanted{nextHop: "2001:db8::1"})
+			l.route(v6, wanted{nextHop: "2001:db8::1"})
 		}},
 		{name: "both over IPv6 IPv4 next hop", change: func(c *BGPConfig, p *bgp.Peer) {
 			both(c, p)
 			overIPv6(c, p)
 			p.NextHop4 = addr("192.0.2.1")
 		}, check: func(l *bgpLab) {
-			l.route(v4, BGPRoute{})
-			l.route(v6, BGPRoute{NextHop: "2001:db8::1"})
+			l.route(v4, wanted{})
+			l.route(v6, wanted{nextHop: "2001:db8::1"})
 		}},
 		{name: "MD5", change: func(c *BGPConfig, p *bgp.Peer) { c.Password, p.Password = "first-secret", "first-secret" }, check: (*bgpLab).rotate},
 		{name: "MD5 over IPv6", change: func(c *BGPConfig, p *bgp.Peer) {
 			overIPv6(c, p)
 			c.Password, p.Password, c.IPv4, c.IPv6, p.IPv4, p.IPv6 = "some-secret", "some-secret", false, true, false, true
-		}, check: func(l *bgpLab) { l.route(v6, BGPRoute{NextHop: "2001:db8::1"}) }},
+		}, check: func(l *bgpLab) { l.route(v6, wanted{nextHop: "2001:db8::1"}) }},
 		{name: "TTL security", change: func(c *BGPConfig, p *bgp.Peer) { c.TTLSecurity, p.TTLSecurity = true, true }, check: (*bgpLab).ttl},
 		{name: "multihop", change: func(c *BGPConfig, p *bgp.Peer) {
 			c.Host, c.Local, p.Address, c.MultiHop, p.MultiHop = addr("10.1.0.1"), addr("10.2.0.2"), addr("10.2.0.2"), true, true
-		}, check: func(l *bgpLab) { l.route(v4, BGPRoute{NextHop: "10.1.0.1"}) }},
+		}, check: func(l *bgpLab) { l.route(v4, wanted{nextHop: "10.1.0.1"}) }},
 		{name: "graceful restart", change: func(_ *BGPConfig, p *bgp.Peer) { p.RestartTime = 50 * time.Second }, check: (*bgpLab).restart},
-		{name: "unnumbered", change: unnumbered, check: (*bgpLab).unnumbered, cannot: map[string]string{"GoBGP": noUnnumbered}},
+		{name: "unnumbered", change: unnumbered, check: (*bgpLab).unnumbered, cannot: map[router.Kind]string{router.GoBGP: noUnnumbered}},
 		{name: "attributes", check: (*bgpLab).attributes},
 		{name: "internal", change: internal, check: (*bgpLab).internal},
 		{name: "dynamic AS", change: func(_ *BGPConfig, p *bgp.Peer) { p.ASN, p.Type = 0, bgp.External }, check: (*bgpLab).dynamic},
@@ -85,7 +84,7 @@ func bgpCases() []bgpCase {
 		{name: "source address", change: func(c *BGPConfig, p *bgp.Peer) {
 			c.Host, p.Source, c.Local, c.MultiHop, p.MultiHop = addr("10.1.0.1"), addr("10.1.0.1"), addr("192.0.2.2"), true, true
 		}, check: func(l *bgpLab) {
-			l.route(v4, BGPRoute{NextHop: "10.1.0.1"})
+			l.route(v4, wanted{nextHop: "10.1.0.1"})
 			if s := l.speaker.Session("tor"); s.Local != addr("10.1.0.1") {
 				l.t.Errorf("session %+v", s)
 			}
@@ -111,54 +110,46 @@ func (l *bgpLab) attributes() {
 	}
 	// An aggregate and a host route in it, with other attributes.
 	l.speaker.Routes(export("198.51.100.0/24", rich), export("198.51.100.7/32", &bgp.Attributes{MED: number32(7)}))
-	l.route("198.51.100.0/24", BGPRoute{
-		MED: 50, Path: []uint32{hostASN, hostASN, hostASN, hostASN}, Communities: []string{"64512:100", l.shown("65535:65281")}, Large: []string{"64512:1:4294967295"},
+	l.route("198.51.100.0/24", wanted{
+		med: 50, path: []uint32{hostASN, hostASN, hostASN, hostASN}, communities: []string{"64512:100", "65535:65281"}, large: []string{"64512:1:4294967295"},
 	})
-	if r, _ := l.router.Route("198.51.100.0/24"); r.LocalPref == 333 {
+	if r, _ := l.other.Route("198.51.100.0/24"); value(r.LocalPref) == 333 {
 		l.t.Error("a local preference reaches another AS")
 	}
-	l.route("198.51.100.7/32", BGPRoute{MED: 7})
-	l.route(v4, BGPRoute{})
+	l.route("198.51.100.7/32", wanted{med: 7})
+	l.route(v4, wanted{})
 	l.speaker.Routes(export("198.51.100.0/24", plain), bgp.Route{Prefix: netip.MustParsePrefix("198.51.100.7/32")})
-	l.route("198.51.100.0/24", BGPRoute{})
+	l.route("198.51.100.0/24", wanted{})
 	l.noRoute("198.51.100.7/32")
 	l.unharmed(1)
 	for _, a := range l.speaker.Advertised("tor") {
-		if got, ok := l.router.Route(a.Prefix.String()); !ok || got.NextHop != a.NextHop.String() {
+		if got, ok := l.other.Route(a.Prefix.String()); !ok || got.NextHop != a.NextHop {
 			l.t.Errorf("said to be advertised is %+v, the router has %+v", a, got)
 		}
 	}
-}
-
-// shown is how the router writes a community.
-func (l *bgpLab) shown(community string) string {
-	if name, ok := map[string]string{"65535:65281": "noExport", "65535:0": "gracefulShutdown"}[community]; ok && l.make == "FRR" {
-		return name
-	}
-	return community
 }
 
 // internal peers get a local preference, and no AS of ours.
 func (l *bgpLab) internal() {
 	l.t.Helper()
 	l.speaker.Routes(export("198.51.100.2/32", &bgp.Attributes{LocalPref: number32(250)}))
-	l.route(v4, BGPRoute{LocalPref: 100})
-	l.route("198.51.100.2/32", BGPRoute{LocalPref: 250})
+	l.route(v4, wanted{localPref: 100})
+	l.route("198.51.100.2/32", wanted{localPref: 250})
 	l.unharmed(1)
 }
 
 // rotate changes the password on both ends: that session alone is reset. A wrong one is told of when there is no answer for 30 s.
 func (l *bgpLab) rotate() {
 	l.t.Helper()
-	l.route(v4, BGPRoute{})
-	l.router.SetPassword("second-secret")
+	l.route(v4, wanted{})
+	l.other.SetPassword("second-secret")
 	l.peer.Password = "second-secret"
 	if resets := l.speaker.Peers(l.peer); len(resets) > 1 || len(resets) == 1 && resets[0] != (bgp.Reset{Peer: "tor", Reason: "changed: password"}) {
 		l.t.Errorf("resets %v", resets)
 	}
 	l.up(2)
-	l.route(v4, BGPRoute{})
-	if l.make != "FRR" {
+	l.route(v4, wanted{})
+	if l.kind != router.FRR {
 		return // silence is the kernel's and ours: once is enough
 	}
 	l.peer.Password = "wrong-secret"
@@ -185,20 +176,20 @@ func (l *bgpLab) rotate() {
 // ttl security counts: without it our end sends a TTL of 1, which the router drops, so that the session is lost.
 func (l *bgpLab) ttl() {
 	l.t.Helper()
-	l.route(v4, BGPRoute{})
+	l.route(v4, wanted{})
 	l.peer.TTLSecurity = false
 	if resets := l.speaker.Peers(l.peer); len(resets) > 0 {
 		l.t.Errorf("resets %v", resets)
 	}
 	l.speaker.Routes(export("198.51.100.2/32", plain))
 	l.peer.TTLSecurity = true
-	if _, ok := l.router.Route("198.51.100.2/32"); ok {
+	if _, ok := l.other.Route("198.51.100.2/32"); ok {
 		l.t.Error("what has a TTL of 1 arrives")
 	}
 	if resets := l.speaker.Peers(l.peer); len(resets) > 0 {
 		l.t.Errorf("resets %v", resets)
 	}
-	l.route("198.51.100.2/32", BGPRoute{})
+	l.route("198.51.100.2/32", wanted{})
 	l.unharmed(1)
 }
 
@@ -206,21 +197,16 @@ func (l *bgpLab) ttl() {
 func (l *bgpLab) restart() {
 	l.t.Helper()
 	l.speaker.Routes(export("198.51.100.2/32", plain))
-	l.route(v4, BGPRoute{})
-	l.route("198.51.100.2/32", BGPRoute{})
-	if s := l.router.Session(); s.Restart != 50 {
-		l.t.Errorf("the router shows %+v", s)
+	l.route(v4, wanted{})
+	l.route("198.51.100.2/32", wanted{})
+	if d := l.other.Details(); d.Restart != 50 {
+		l.t.Errorf("the router shows %+v", d)
 	}
 	l.speaker.Close(true)
-	Until(l.t, 10*time.Second, "the router sees the session end", func() string {
-		if s := l.router.Session(); s.Up {
-			return fmt.Sprintf("%+v", s)
-		}
-		return ""
-	})
+	Until(l.t, 10*time.Second, "the router sees the session end", l.other.Down)
 	there := func(when string) {
 		for _, prefix := range []string{v4, "198.51.100.2/32"} {
-			if _, ok := l.router.Route(prefix); !ok {
+			if _, ok := l.other.Route(prefix); !ok {
 				l.t.Errorf("%s: the route to %s is gone", when, prefix)
 			}
 		}
@@ -231,33 +217,25 @@ func (l *bgpLab) restart() {
 	there("speaker started")
 	l.speaker.Peers(l.peer)
 	Until(l.t, 20*time.Second, "the session comes back", func() string {
-		if _, ok := l.router.Route(v4); !ok {
+		if _, ok := l.other.Route(v4); !ok {
 			l.t.Fatal("the route was lost when the session came back")
 		}
-		if s := l.router.Session(); !s.Up {
-			return fmt.Sprintf("%+v", s)
-		}
-		return ""
+		return l.other.Up()
 	})
-	l.route(v4, BGPRoute{})
+	l.route(v4, wanted{})
 	l.noRoute("198.51.100.2/32")
 
 	// Killed, it says as little.
 	l.speaker.Kill()
-	Until(l.t, 10*time.Second, "the router sees the session end", func() string {
-		if s := l.router.Session(); s.Up {
-			return fmt.Sprintf("%+v", s)
-		}
-		return ""
-	})
-	if _, ok := l.router.Route(v4); !ok {
+	Until(l.t, 10*time.Second, "the router sees the session end", l.other.Down)
+	if _, ok := l.other.Route(v4); !ok {
 		l.t.Error("the route is gone with a speaker that was killed")
 	}
 	l.speaker = NewBGPSpeaker(l.t, l.host, "192.0.2.1")
 	l.speaker.Routes(export(v4, plain))
 	l.speaker.Peers(l.peer)
 	l.up(1)
-	l.route(v4, BGPRoute{})
+	l.route(v4, wanted{})
 	l.speaker.Close(false)
 	l.noRoute(v4)
 }
@@ -265,27 +243,27 @@ func (l *bgpLab) restart() {
 // unnumbered: the router is found on the interface, and found again with another address.
 func (l *bgpLab) unnumbered() {
 	l.t.Helper()
-	l.route(v4, BGPRoute{NextHop: "fe80::1"})
-	l.route(v6, BGPRoute{NextHop: "fe80::1"})
+	l.route(v4, wanted{nextHop: "fe80::1"})
+	l.route(v6, wanted{nextHop: "fe80::1"})
 	if s := l.speaker.Session("tor"); s.Remote != addr("fe80::2%eth0") || s.Local != addr("fe80::1") {
 		l.t.Errorf("session %+v", s)
 	}
 	// Another router in its place.
-	l.router.Kill()
-	l.topology.router.DeleteAddress("eth0", "fe80::2/64")
-	l.topology.router.AddAddress("eth0", "fe80::22/64")
-	l.router.Start(l.config)
+	l.other.Kill()
+	l.router.DeleteAddress("eth0", "fe80::2/64")
+	l.router.AddAddress("eth0", "fe80::22/64")
+	l.other.Start(l.config)
 	l.up(2)
 	if s := l.speaker.Session("tor"); s.Remote != addr("fe80::22%eth0") {
 		l.t.Errorf("session %+v", s)
 	}
-	l.route(v4, BGPRoute{NextHop: "fe80::1"})
+	l.route(v4, wanted{nextHop: "fe80::1"})
 }
 
 // dynamic: the AS is the one of the OPEN, if that is external; to name it then changes nothing, and an internal one is refused.
 func (l *bgpLab) dynamic() {
 	l.t.Helper()
-	l.route(v4, BGPRoute{})
+	l.route(v4, wanted{})
 	if s := l.speaker.Session("tor"); s.ASN != routerASN {
 		l.t.Errorf("session %+v", s)
 	}
@@ -314,7 +292,7 @@ func (l *bgpLab) timers() {
 	if s.HoldTime != 9*time.Second || s.KeepaliveTime != 2*time.Second {
 		l.t.Errorf("session %+v", s)
 	}
-	if got := l.router.Session().Hold; got != 9 {
+	if got := l.other.Details().Hold; got != 9 {
 		l.t.Errorf("the router has a hold time of %d s", got)
 	}
 	lasting := time.Now().Add(10 * time.Second)
@@ -330,7 +308,7 @@ func (l *bgpLab) timers() {
 // cut: who says nothing any more is found lost within the hold time, and comes back.
 func (l *bgpLab) cut() {
 	l.t.Helper()
-	l.route(v4, BGPRoute{})
+	l.route(v4, wanted{})
 	cut := time.Now()
 	l.wires.SetLink("near", false)
 	Until(l.t, 10*time.Second, "the loss is seen", func() string {
@@ -346,36 +324,36 @@ func (l *bgpLab) cut() {
 	l.noRoute(v4)
 	l.wires.SetLink("near", true)
 	l.up(2)
-	l.route(v4, BGPRoute{})
+	l.route(v4, wanted{})
 	// Lost by another's judgement.
 	l.speaker.Drop("tor", "BFD found 192.0.2.2 lost")
 	dropped := time.Now()
 	l.up(3)
 	l.t.Logf("back %s after it was dropped", time.Since(dropped).Round(ms))
-	l.route(v4, BGPRoute{})
+	l.route(v4, wanted{})
 }
 
 // drain: RFC 8326 in one session.
 func (l *bgpLab) drain() {
 	l.t.Helper()
-	l.route(v4, BGPRoute{})
+	l.route(v4, wanted{})
 	l.peer.GracefulShutdown = true
 	if resets := l.speaker.Peers(l.peer); len(resets) > 0 {
 		l.t.Errorf("resets %v", resets)
 	}
-	l.route(v4, BGPRoute{Communities: []string{l.shown("65535:0")}})
+	l.route(v4, wanted{communities: []string{"65535:0"}})
 	l.speaker.Routes(export("198.51.100.2/32", &bgp.Attributes{Communities: bgp.Communities{Standard: []bgp.Community{7}}}))
-	l.route("198.51.100.2/32", BGPRoute{Communities: []string{l.shown("65535:0"), "0:7"}})
+	l.route("198.51.100.2/32", wanted{communities: []string{"0:7", "65535:0"}})
 	l.peer.GracefulShutdown = false
 	l.speaker.Peers(l.peer)
-	l.route(v4, BGPRoute{})
+	l.route(v4, wanted{})
 	l.unharmed(1)
 }
 
 // changes to the peer and beside it leave the session alone.
 func (l *bgpLab) changes() {
 	l.t.Helper()
-	l.route(v4, BGPRoute{})
+	l.route(v4, wanted{})
 	other := l.peer
 	other.Name, other.Address = "other", addr("192.0.2.3")
 	l.speaker.Peers(l.peer, other)
@@ -385,20 +363,8 @@ func (l *bgpLab) changes() {
 		l.t.Errorf("resets %v", resets)
 	}
 	l.speaker.Peers(l.peer)
-	l.route(v4, BGPRoute{})
+	l.route(v4, wanted{})
 	l.unharmed(1)
 	l.speaker.Peers()
 	l.noRoute(v4)
-}
-
-// What a router cannot is written down for a router that there is.
-func TestBGPCases(t *testing.T) {
-	routers := BGPRouters()
-	for _, c := range bgpCases() {
-		for name, why := range c.cannot {
-			if routers[name] == nil || why == "" || strings.HasSuffix(why, ".") {
-				t.Errorf("%s: %s cannot: %q", c.name, name, why)
-			}
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fairlead.io/fairlead/bgp"
+	"fairlead.io/fairlead/test/router"
 )
 
 const (
@@ -22,8 +23,8 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 type bgpLab struct {
 	topology
 	t       *testing.T
-	make    string
-	router  BGPRouter
+	kind    router.Kind
+	other   *BGPRouter
 	config  BGPConfig
 	speaker *BGPSpeaker
 	peer    bgp.Peer
@@ -36,7 +37,7 @@ type bgpCase struct {
 	// check is called with the session up and the routes of plain there; nil: that is all.
 	check func(*bgpLab)
 	// cannot says which routers cannot have it, and why.
-	cannot map[string]string
+	cannot map[router.Kind]string
 }
 
 var plain = &bgp.Attributes{}
@@ -45,22 +46,38 @@ func export(prefix string, attrs *bgp.Attributes) bgp.Route {
 	return bgp.Route{Prefix: netip.MustParsePrefix(prefix), To: []bgp.Export{{Peer: "tor", Attributes: attrs}}}
 }
 
-// routes waits until the router has a route like that, from us.
-func (l *bgpLab) route(prefix string, want BGPRoute) {
-	l.t.Helper()
-	if want.Path == nil && l.peer.ASN != hostASN {
-		want.Path = []uint32{l.peer.LocalASN}
+// wanted is a route as it should be at the router; what is left out: the usual.
+type wanted struct {
+	nextHop            string
+	path               []uint32
+	med, localPref     uint32
+	communities, large []string
+}
+
+func value(n *uint32) uint32 {
+	if n == nil {
+		return 0
 	}
-	if want.NextHop == "" {
-		want.NextHop = "192.0.2.1"
+	return *n
+}
+
+// route waits until the router has a route like that, from us.
+func (l *bgpLab) route(prefix string, want wanted) {
+	l.t.Helper()
+	if want.path == nil && l.peer.ASN != hostASN {
+		want.path = []uint32{l.peer.LocalASN}
+	}
+	if want.nextHop == "" {
+		want.nextHop = "192.0.2.1"
 	}
 	Until(l.t, 20*time.Second, "the route to "+prefix, func() string {
-		got, ok := l.router.Route(prefix)
+		got, ok := l.other.Route(prefix)
 		if !ok {
 			return "is not there"
 		}
-		if got.NextHop != want.NextHop || !slices.Equal(got.Path, want.Path) || got.MED != want.MED || got.Stale || !sameSet(got.Communities, want.Communities) ||
-			!sameSet(got.Large, want.Large) || want.LocalPref != 0 && got.LocalPref != want.LocalPref {
+		if got.NextHop.WithZone("") != addr(want.nextHop) || !slices.Equal(got.ASPath, want.path) || value(got.MED) != want.med ||
+			!slices.Equal(got.Communities, want.communities) || !slices.Equal(got.LargeCommunities, want.large) ||
+			want.localPref != 0 && value(got.LocalPref) != want.localPref {
 			return fmt.Sprintf("is %+v, and should be %+v", got, want)
 		}
 		return ""
@@ -70,31 +87,18 @@ func (l *bgpLab) route(prefix string, want BGPRoute) {
 func (l *bgpLab) noRoute(prefix string) {
 	l.t.Helper()
 	Until(l.t, 20*time.Second, "the route to "+prefix+" goes", func() string {
-		if r, ok := l.router.Route(prefix); ok {
+		if r, ok := l.other.Route(prefix); ok {
 			return fmt.Sprintf("it is there: %+v", r)
 		}
 		return ""
 	})
 }
 
-func sameSet(a, b []string) bool {
-	a, b = slices.Clone(a), slices.Clone(b)
-	slices.Sort(a)
-	slices.Sort(b)
-	return slices.Equal(a, b)
-}
-
 // up waits until both ends have the session.
-func (l *bgpLab) up(n uint64) bgp.Session {
+func (l *bgpLab) up(n uint64) {
 	l.t.Helper()
-	s := l.speaker.Up("tor", n)
-	Until(l.t, 20*time.Second, "the router has the session", func() string {
-		if got := l.router.Session(); !got.Up {
-			return fmt.Sprintf("it shows %+v", got)
-		}
-		return ""
-	})
-	return s
+	l.speaker.Up("tor", n)
+	Until(l.t, 20*time.Second, "the router has the session", l.other.Up)
 }
 
 // unharmed checks that the session is still the nth one.
@@ -103,20 +107,23 @@ func (l *bgpLab) unharmed(n uint64) {
 	if s := l.speaker.Session("tor"); s.State != bgp.Established || s.Established != n {
 		l.t.Errorf("the session was reset: %+v", s)
 	}
-	if s := l.router.Session(); !s.Up || s.Ups >= 0 && s.Ups != int(n) {
-		l.t.Errorf("the router shows another session: %+v", s)
+	if why := l.other.Up(); why != "" {
+		l.t.Error(why)
+	}
+	if d := l.other.Details(); d.Ups >= 0 && d.Ups != int(n) {
+		l.t.Errorf("the router shows another session: %+v", d)
 	}
 }
 
 func TestBGP(t *testing.T) {
-	for name, start := range BGPRouters() {
+	for _, kind := range router.Kinds() {
 		for _, c := range bgpCases() {
-			if c.cannot[name] != "" {
+			if c.cannot[kind] != "" {
 				continue
 			}
-			t.Run(name+"/"+strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
+			t.Run(string(kind)+"/"+strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 				t.Parallel()
-				l := &bgpLab{topology: newTopology(t), t: t, make: name}
+				l := &bgpLab{topology: newTopology(t), t: t, kind: kind}
 				l.config = BGPConfig{
 					ASN: routerASN, HostASN: hostASN, RouterID: "192.0.2.2", Host: addr("192.0.2.1"), Port: 179, Hold: 90, IPv4: true,
 				}
@@ -127,19 +134,30 @@ func TestBGP(t *testing.T) {
 				if c.change != nil {
 					c.change(&l.config, &l.peer)
 				}
-				l.router = start(t, l.topology.router)
-				l.router.Start(l.config)
+				l.other = NewBGPRouter(t, l.router, kind)
+				l.other.Start(l.config)
 				l.speaker = NewBGPSpeaker(t, l.host, "192.0.2.1")
-				l.speaker.Routes(export("198.51.100.1/32", plain), export("2001:db8:ff::1/128", plain))
+				l.speaker.Routes(export(v4, plain), export(v6, plain))
 				l.speaker.Peers(l.peer)
 				l.up(1)
 				if c.check != nil {
 					c.check(l)
 					return
 				}
-				l.route("198.51.100.1/32", BGPRoute{})
+				l.route(v4, wanted{})
 				l.unharmed(1)
 			})
+		}
+	}
+}
+
+// What a router cannot is written down for a router that there is.
+func TestBGPCases(t *testing.T) {
+	for _, c := range bgpCases() {
+		for kind, why := range c.cannot {
+			if !slices.Contains(router.Kinds(), kind) || why == "" {
+				t.Errorf("%s: %s cannot: %q", c.name, kind, why)
+			}
 		}
 	}
 }

@@ -9,11 +9,12 @@ import (
 
 	"fairlead.io/fairlead/bgp"
 	"fairlead.io/fairlead/internal/testnet"
+	"fairlead.io/fairlead/test/router"
 )
 
 // scale is a host with a router of each make, and a peer that never answers.
 type scale struct {
-	routers map[string]BGPRouter
+	routers map[string]*BGPRouter
 	peers   []bgp.Peer
 	names   []string
 	host    *testnet.Namespace
@@ -21,15 +22,14 @@ type scale struct {
 
 func newScale(t testing.TB) *scale {
 	t.Helper()
-	s := &scale{routers: map[string]BGPRouter{}, host: testnet.New(t)}
-	i := 0
-	for name, make := range BGPRouters() {
-		i++
+	s := &scale{routers: map[string]*BGPRouter{}, host: testnet.New(t)}
+	for i, kind := range router.Kinds() {
+		i, name := i+1, string(kind)
 		ns, ifname := testnet.New(t), fmt.Sprintf("eth%d", i)
 		testnet.Connect(s.host, ifname, ns, "eth0")
 		s.host.AddAddress(ifname, fmt.Sprintf("192.0.%d.1/24", i))
 		ns.AddAddress("eth0", fmt.Sprintf("192.0.%d.2/24", i))
-		r := make(t, ns)
+		r := NewBGPRouter(t, ns, kind)
 		r.Start(BGPConfig{
 			ASN: routerASN, HostASN: hostASN, RouterID: fmt.Sprintf("192.0.%d.2", i), Host: addr(fmt.Sprintf("192.0.%d.1", i)), Port: 179, Hold: 90, IPv4: true,
 		})
@@ -51,7 +51,7 @@ func (s *scale) all(t testing.TB, n int) {
 	t.Helper()
 	Until(t, 60*time.Second, fmt.Sprintf("%d routes at all routers", n), func() string {
 		for name, r := range s.routers {
-			if got := r.Routes(false); got != n {
+			if got := r.Received(); got != n {
 				return fmt.Sprintf("%s has %d", name, got)
 			}
 		}

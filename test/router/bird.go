@@ -217,7 +217,10 @@ func birdAttribute(p *Path, line string) error {
 	var err error
 	switch key {
 	case "BGP.next_hop":
-		p.NextHop, err = netip.ParseAddr(strings.Fields(value + " .")[0])
+		hops := strings.Fields(value + " .")
+		if p.NextHop, err = netip.ParseAddr(hops[0]); err == nil && p.NextHop.IsUnspecified() && len(hops) > 2 {
+			p.NextHop, err = netip.ParseAddr(hops[1]) // a link-local one alone
+		}
 	case "BGP.as_path":
 		for word := range strings.FieldsSeq(value) {
 			n, parseErr := strconv.ParseUint(word, 10, 32)

@@ -280,3 +280,13 @@ func TestKinds(t *testing.T) {
 		t.Error("New(quagga) gave no error")
 	}
 }
+
+// Over a session between link-local addresses there may be no other next hop.
+func TestBIRDLinkLocalNextHop(t *testing.T) {
+	for value, want := range map[string]string{":: fe80::1": "fe80::1", "2001:db8::1 fe80::1": "2001:db8::1", "192.0.2.1": "192.0.2.1", "::": "::"} {
+		var p Path
+		if err := birdAttribute(&p, "BGP.next_hop: "+value); err != nil || p.NextHop != netip.MustParseAddr(want) {
+			t.Errorf("%s: %s, %v, want %s", value, p.NextHop, err, want)
+		}
+	}
+}
