@@ -90,11 +90,12 @@ func (r *Router) Advertised(_ context.Context, name string) ([]bgp.Advertised, e
 		return nil, fmt.Errorf("there is no peer %s", name)
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.session == nil || p.status.State != bgp.Established {
+	s, up := p.session, p.status.State == bgp.Established
+	p.mu.Unlock()
+	if s == nil || !up {
 		return nil, nil
 	}
-	return p.session.sent.list(), nil
+	return s.sent.list(), nil
 }
 
 // Drop is part of bgp.Router.

@@ -3,10 +3,13 @@ package gobgp
 import (
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/osrg/gobgp/v4/api"
 
 	"fairlead.io/fairlead/bgp"
 	"fairlead.io/fairlead/bgp/wire"
@@ -220,5 +223,75 @@ func TestClose(t *testing.T) {
 				t.Errorf("closed again: %v", err)
 			}
 		})
+	}
+}
+
+// Nobody else on this host gets a word with the engine: not as a neighbour that there is, nor as one that there is not.
+func TestEngineIsPrivate(t *testing.T) {
+	r, _ := newRouter(t)
+	s := newSpeaker(t, usual(65001))
+	set(t, r, s.peer("tor"))
+	s.establish()
+	eventually(t, r, "tor", "established", func(s bgp.Session) bool { return s.State == bgp.Established })
+	if r.engine.password == "" {
+		t.Fatal("the kernel has no TCP MD5 signatures")
+	}
+	for _, from := range []netip.Addr{address(r.peer("tor").x.index), netip.MustParseAddr("127.88.9.9")} {
+		d := net.Dialer{Timeout: 500 * time.Millisecond, LocalAddr: &net.TCPAddr{IP: from.AsSlice()}}
+		conn, err := d.DialContext(t.Context(), "tcp4", r.engine.address)
+		if err != nil {
+			continue // not even that
+		}
+		if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := conn.Read(make([]byte, 1)); n > 0 || err == nil {
+			t.Errorf("the engine speaks to %s", from)
+		}
+		conn.Close()
+	}
+	if st := sessionOf(t, r, "tor"); st.State != bgp.Established || st.Established != 1 {
+		t.Errorf("session %+v", st)
+	}
+}
+
+// Sets of attributes that are not used any more are forgotten, also by the engine, without a reset; so are peers that are gone.
+func TestCollect(t *testing.T) {
+	r, _ := newRouter(t)
+	s := newSpeaker(t, usual(65001))
+	set(t, r, s.peer("tor"))
+	c := s.establish()
+	eventually(t, r, "tor", "established", func(s bgp.Session) bool { return s.State == bgp.Established })
+	for i := range uint32(300) {
+		advertise(t, r, route("198.51.100.1/32", to(&bgp.Attributes{MED: pointer(i)}, "tor", "stranger")), route("198.51.100.2/32", to(&bgp.Attributes{}, "tor")))
+	}
+	c.until("the last one", func() bool {
+		return strings.Contains(c.sent.text(), "198.51.100.1/32 via 127.0.0.1 path [64512] MED 299") && c.sent.len() == 2
+	})
+	statements := func() (n int) {
+		err := r.engine.server.ListStatement(t.Context(), &api.ListStatementRequest{}, func(*api.Statement) { n++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	r.mu.Lock()
+	if got := statements(); got > 2*maxUnused {
+		t.Errorf("%d statements for 2 sets of attributes", got)
+	}
+	for name, x := range r.rib.peers {
+		if len(x.sets) > 2*maxUnused || len(x.taken) != len(x.sets) {
+			t.Errorf("%s: %d sets of attributes are kept", name, len(x.sets))
+		}
+	}
+	r.mu.Unlock()
+	advertise(t, r, route("198.51.100.1/32", nil), route("198.51.100.2/32", nil))
+	c.until("withdrawn", func() bool { return c.sent.len() == 0 })
+	set(t, r)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.rib.peers) != 0 || len(r.rib.taken) != 0 || len(r.rib.routes) != 0 || len(r.engine.sets) != 0 || len(r.engine.policies) != 0 || statements() != 0 {
+		t.Errorf("kept: %d peers, %d indexes, %d routes, %d tags, %d policies, %d statements",
+			len(r.rib.peers), len(r.rib.taken), len(r.rib.routes), len(r.engine.sets), len(r.engine.policies), statements())
 	}
 }
