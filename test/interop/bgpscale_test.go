@@ -71,7 +71,7 @@ func TestTenThousandRoutes(t *testing.T) {
 	speaker.Peers(s.peers...)
 	s.all(t, n)
 	took := time.Since(began)
-	t.Logf("%d routes at %d routers after %s, %s of processor time", n, len(s.routers), took.Round(ms), speaker.CPU().Round(ms))
+	t.Logf("%d routes at %d routers after %s, %s of processor time, %d MB of memory", n, len(s.routers), took.Round(ms), speaker.CPU().Round(ms), speaker.Memory()>>20)
 	if took > 3*time.Second {
 		t.Errorf("%d routes needed %s", n, took)
 	}

@@ -262,6 +262,20 @@ func (s *BGPSpeaker) CPU() time.Duration {
 	return s.ask(bgpRequest{Op: "cpu"}).CPU
 }
 
+// Memory is what the speaker has of it now, in bytes.
+func (s *BGPSpeaker) Memory() int64 {
+	s.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.cmd.Process.Pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
+		s.t.Fatal(err)
+	}
+	return resident * int64(os.Getpagesize())
+}
+
 // Up waits until a session is established for at least the nth time.
 func (s *BGPSpeaker) Up(peer string, n uint64) bgp.Session {
 	s.t.Helper()
