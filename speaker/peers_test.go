@@ -70,6 +70,15 @@ func TestPeersCutOff(t *testing.T) {
 		t.Errorf("node2's hardware is %q's", got)
 	}
 	p.heard("node2")
+	select {
+	case <-p.kick:
+	default:
+		t.Error("that node2 was heard wakes nobody")
+	}
+	p.heard("node2")
+	if len(p.kick) > 0 {
+		t.Error("what is known already wakes somebody")
+	}
 	expect("cut off, and node2 is heard", others{2, 1, 0, false, false}, "node1", "node2")
 	gossip.members = append(gossip.members, member("node3", true, true))
 	expect("with one again, who was cut off", others{2, 2, 1, false, false}, "node1", "node2", "node3")

@@ -35,8 +35,9 @@ func (s *scenario) onSeveral(app string) []netip.Addr {
 	return addrs
 }
 
-// testAllAtOnce: all speakers are killed at one instant, and start at one. None takes itself for the only one, and each address is soon
-// answered for again, by its node and no other.
+// testAllAtOnce: all speakers are killed at one instant, and started again by their kubelets, some maybe a second later than others and so
+// not settled when they come. None takes itself for the only one for long; each address is soon answered for again, by its node, or by one
+// other until its node has settled.
 func testAllAtOnce(t *testing.T) {
 	s := newScenario(t)
 	s.web("web", 3, "")
@@ -54,7 +55,10 @@ func testAllAtOnce(t *testing.T) {
 	for _, addr := range addrs {
 		spans := a.spans(addr)
 		t.Logf("%s, at home on %s, since all speakers were killed: %s; announced by %v", addr, home(addr), observe.Tell(spans, start), a.announcers(addr))
-		s.Expect(observe.Owners(spans)).To(Equal([]string{home(addr)}), "who answered for %s", addr)
+		owners := observe.Owners(spans)
+		s.Expect(owners[len(owners)-1]).To(Equal(home(addr)), "who answers for %s in the end", addr)
+		s.Expect(len(owners)).To(BeNumerically("<=", 2), "who answered for %s: %v", addr, owners)
+		s.Expect(observe.Doubled(spans)).To(BeNumerically("<=", aMoment), "for how long two nodes answered for %s", addr)
 	}
 }
 

@@ -48,7 +48,7 @@ func TestCount(t *testing.T) {
 		},
 		"a gap, told in the order in which the attempts ended": {
 			[]Attempt{attempt(0, 2, nil), attempt(300, 302, nil), attempt(10, 510, lost), attempt(200, 700, lost), attempt(310, 312, nil)}, nil,
-			Connections{Attempts: 5, Failed: map[Failure]int{TimedOut: 2}, First: lost.Error(), Slowest: 2 * time.Millisecond, LongestGap: 300 * time.Millisecond},
+			Connections{Attempts: 5, Failed: map[Failure]int{TimedOut: 2}, First: lost.Error(), Slowest: 2 * time.Millisecond, LongestGap: 300 * time.Millisecond, LastFailure: 190 * time.Millisecond},
 		},
 		"a gap to the end": {
 			[]Attempt{attempt(0, 2, nil), attempt(10, 510, lost)}, nil,
@@ -56,7 +56,7 @@ func TestCount(t *testing.T) {
 		},
 		"only what is reset at a move, or had just begun, is caught by it": {
 			[]Attempt{attempt(0, 2, nil), attempt(10, 20, reset), attempt(15, 515, lost), attempt(19, 519, lost), attempt(100, 102, reset), attempt(110, 112, nil)}, []time.Time{at(18)},
-			Connections{Attempts: 6, Moves: 1, Caught: 2, Failed: map[Failure]int{TimedOut: 1, Reset: 1}, First: lost.Error(), Slowest: 2 * time.Millisecond, LongestGap: 110 * time.Millisecond},
+			Connections{Attempts: 6, Moves: 1, Caught: 2, Failed: map[Failure]int{TimedOut: 1, Reset: 1}, First: lost.Error(), Slowest: 2 * time.Millisecond, LongestGap: 110 * time.Millisecond, LastFailure: 81 * time.Millisecond},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
