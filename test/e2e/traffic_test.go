@@ -54,8 +54,11 @@ func testOneAnswer(t *testing.T) {
 	s.web("web", 1, "")
 	for _, svc := range []*corev1.Service{s.expose("a", "web", dualStack), s.expose("b", "web", dualStack), s.expose("c", "web", dualStack)} {
 		for _, addr := range addresses(svc) {
-			node := s.owner(addr)
-			s.Expect(message(svc, v1beta1.ConditionAnnounced)).To(ContainSubstring(node), "the Service's condition names the node that answers for %s", addr)
+			node := s.atHome(addr) // a node that has just been installed settles first
+			s.Eventually(func(g Gomega) {
+				s.get(g, svc)
+				g.Expect(message(svc, v1beta1.ConditionAnnounced)).To(ContainSubstring("%s is announced by %s", addr, node), "the Service's condition names the node that answers")
+			}).Should(Succeed())
 			macs, err := claims(addr, time.Second)
 			s.Expect(err).NotTo(HaveOccurred())
 			s.Expect(macs).To(Equal([]string{mac(s, node)}), "who answers for %s; %s says that it does", addr, node)
