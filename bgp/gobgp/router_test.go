@@ -182,6 +182,21 @@ func TestReset(t *testing.T) {
 	}
 }
 
+// Whoever sees that a session is lost sees why.
+func TestLostSaysWhy(t *testing.T) {
+	r, _ := newRouter(t)
+	s := newSpeaker(t, usual(64513))
+	set(t, r, s.peer("tor"))
+	c := s.establish()
+	eventually(t, r, "tor", "established", func(s bgp.Session) bool { return s.State == bgp.Established })
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if st := eventually(t, r, "tor", "lost", func(s bgp.Session) bool { return s.State != bgp.Established }); st.LastError == "" {
+		t.Errorf("session %+v", st)
+	}
+}
+
 // Closing for a restart says nothing to who keeps our routes meanwhile, and says goodbye to others.
 func TestClose(t *testing.T) {
 	for _, c := range []struct {

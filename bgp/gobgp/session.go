@@ -109,7 +109,7 @@ func (s *session) run(ctx context.Context) (lasted time.Duration, err error) {
 	err = s.handshake()
 	if err == nil {
 		began := time.Now()
-		err = s.established()
+		err = s.established(ctx)
 		lasted = time.Since(began)
 	}
 	if s.ctx.Err() != nil {
@@ -241,8 +241,8 @@ func (s *session) send(m []byte, flush bool) error {
 	return err
 }
 
-// established gives the router what the engine has for it, until the session ends.
-func (s *session) established() error {
+// established gives the router what the engine has for it, until the session ends. The peer's context has ended when the peer is to end too.
+func (s *session) established(peer context.Context) error {
 	engine, err := s.p.r.take(s)
 	if err != nil {
 		return err
@@ -260,9 +260,17 @@ func (s *session) established() error {
 		wg.Go(s.follow)
 	}
 	wg.Wait() // one ends by itself, and makes the others end
-	s.p.update(func(st *bgp.Session) { st.State = bgp.Idle })
+	why := context.Cause(s.ctx)
+	if peer.Err() == nil {
+		s.p.log.Info("There is no BGP session", "reason", why.Error())
+	}
+	s.p.update(func(st *bgp.Session) {
+		if st.State = bgp.Idle; peer.Err() == nil {
+			st.LastError = why.Error() // whoever sees that the session is lost sees why
+		}
+	})
 	s.p.r.release(s, engine, forwarded)
-	return context.Cause(s.ctx)
+	return why
 }
 
 // receive reads what the router sends, and takes of it that it is alive.
