@@ -257,7 +257,7 @@ func (a *advertiser) ready(ctx context.Context, p *plan) (bgp.Router, error) {
 	router := a.router
 	a.mu.Unlock()
 	switch {
-	case router == nil && len(p.peers) == 0:
+	case router == nil && (len(p.peers) == 0 || a.open == nil):
 		clear(a.owed) // it gets all when it is opened
 		return nil, nil
 	case router != nil && a.routerID == p.routerID:
