@@ -3,8 +3,8 @@ package bfd
 import (
 	"crypto/sha1" //nolint:gosec // the hash that RFC 5880, 6.7.4 prescribes
 	"crypto/subtle"
-	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -47,6 +47,8 @@ func (k AuthKey) GoString() string { return k.String() }
 
 // Auth says how a session is authenticated: with which key it sends, and which others it accepts.
 //
+// Keys that are derived from others may have one ID by chance: then each is tried.
+//
 // To rotate keys without a flap, first let every end accept the new key (Accept), then let every end send with it and accept
 // the old one, then drop the old one.
 type Auth struct {
@@ -61,17 +63,13 @@ func (a *Auth) Validate() error {
 		return fmt.Errorf("authentication of type %d is not supported: use %s (%d) or %s (%d)", a.Type,
 			KeyedSHA1, KeyedSHA1, MeticulousKeyedSHA1, MeticulousKeyedSHA1)
 	}
-	seen := map[uint8]bool{}
 	for _, k := range append([]AuthKey{a.Send}, a.Accept...) {
 		switch {
 		case len(k.Secret) == 0:
 			return fmt.Errorf("authentication key %d is empty: it must have 1 to %d bytes", k.ID, sha1.Size)
 		case len(k.Secret) > sha1.Size:
 			return fmt.Errorf("authentication key %d has %d bytes: it must have 1 to %d", k.ID, len(k.Secret), sha1.Size)
-		case seen[k.ID]:
-			return errors.New("two authentication keys have the ID " + strconv.Itoa(int(k.ID)) + ": IDs must differ")
 		}
-		seen[k.ID] = true
 	}
 	return nil
 }
@@ -130,6 +128,11 @@ func (k *key) sum(packet []byte) [sha1.Size]byte {
 	return sha1.Sum(b[:]) //nolint:gosec // prescribed
 }
 
+func (k *key) signed(p *Packet, packet []byte) bool {
+	sum := k.sum(packet[:MaxPacketLength])
+	return subtle.ConstantTimeCompare(sum[:], p.Auth.Hash[:]) == 1
+}
+
 // check applies RFC 5880, 6.7.4 to a decoded packet and its bytes. Sequence numbers are taken over only after the hash was
 // found right, so that nobody without the key can move the window.
 func (a *authenticator) check(p *Packet, packet []byte) Discard {
@@ -143,13 +146,7 @@ func (a *authenticator) check(p *Packet, packet []byte) Discard {
 	case p.Auth.Type != a.kind:
 		return AuthBadSection
 	}
-	var k *key
-	for i := range a.keys {
-		if a.keys[i].id == p.Auth.KeyID {
-			k = &a.keys[i]
-		}
-	}
-	if k == nil {
+	if !slices.ContainsFunc(a.keys, func(k key) bool { return k.id == p.Auth.KeyID }) {
 		return AuthUnknownKey
 	}
 	if a.known {
@@ -161,7 +158,7 @@ func (a *authenticator) check(p *Packet, packet []byte) Discard {
 			return AuthBadSequence
 		}
 	}
-	if sum := k.sum(packet[:MaxPacketLength]); subtle.ConstantTimeCompare(sum[:], p.Auth.Hash[:]) != 1 {
+	if !slices.ContainsFunc(a.keys, func(k key) bool { return k.id == p.Auth.KeyID && k.signed(p, packet) }) {
 		return AuthBadHash
 	}
 	a.received, a.known = p.Auth.Sequence, true

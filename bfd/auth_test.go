@@ -35,7 +35,7 @@ func (e *end) hand(b []byte) Discard {
 	e.t.Helper()
 	p, d := Decode(b)
 	if d == NotDiscarded {
-		d = e.Receive(e.now, &p, b)
+		d = e.Receive(e.now, e.now, &p, b)
 	}
 	e.flush()
 	return d
@@ -183,6 +183,22 @@ func TestKeyRotation(t *testing.T) {
 }
 
 // Another key does not let old packets in again.
+// Keys that are derived from random ones have one ID by chance, now and then.
+func TestKeysOfOneID(t *testing.T) {
+	same := AuthKey{one.ID, []byte("not the first secret")}
+	e := newEnd(t, withAuth(MeticulousKeyedSHA1, one, same))
+	e.flush()
+	for i, k := range []AuthKey{one, same, {one.ID, []byte("neither")}} {
+		want := NotDiscarded
+		if i == 2 {
+			want = AuthBadHash
+		}
+		if d := newNeighbour(MeticulousKeyedSHA1, k, uint32(7+i)).sends(e, from(Down)); d != want {
+			t.Errorf("key %d: %s, want %s", i, d, want)
+		}
+	}
+}
+
 func TestKeyRotationKeepsTheWindow(t *testing.T) {
 	e := newEnd(t, withAuth(MeticulousKeyedSHA1, one))
 	n := newNeighbour(MeticulousKeyedSHA1, one, 1000)

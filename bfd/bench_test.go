@@ -28,7 +28,7 @@ func BenchmarkReceive(b *testing.B) {
 				e.now = e.now.Add(1)
 				p, d := Decode(wire)
 				if d == NotDiscarded {
-					d = e.Receive(e.now, &p, wire)
+					d = e.Receive(e.now, e.now, &p, wire)
 				}
 				if d != NotDiscarded || e.Next().IsZero() {
 					b.Fatal(d)

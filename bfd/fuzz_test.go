@@ -38,7 +38,7 @@ func FuzzSession(f *testing.F) {
 				return
 			}
 			before := s.State()
-			d = s.Receive(now, &p, b)
+			d = s.Receive(now, now, &p, b)
 			if after := s.State(); !legal(before, p.State, after) || d != NotDiscarded && before != after {
 				t.Fatalf("%s became %s on %+v (%s)", before, after, p, d)
 			}

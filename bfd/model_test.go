@@ -87,7 +87,7 @@ func (p *pair) step(i int) {
 // receive checks that the state only ever changes along an edge of 6.2.
 func (p *pair) receive(i int, packet *Packet, b []byte) Discard {
 	before := p.ends[i].State()
-	d := p.ends[i].Receive(p.now, packet, b)
+	d := p.ends[i].Receive(p.now, p.now, packet, b)
 	if after := p.ends[i].State(); !legal(before, packet.State, after) {
 		p.t.Fatalf("end %d went from %s to %s on %s", i, before, after, packet.State)
 	}

@@ -67,12 +67,14 @@ func (s *Session) Diagnostic() Diagnostic { return s.diag }
 func (s *Session) Discriminator() uint32 { return s.local }
 
 // Receive applies the rules of RFC 5880, 6.8.6 from authentication on to a packet that was decoded from packet and that
-// belongs to this session.
-func (s *Session) Receive(now time.Time, p *Packet, packet []byte) Discard {
+// belongs to this session. The neighbour's silence counts from when it arrived, which may be before now.
+func (s *Session) Receive(arrived, now time.Time, p *Packet, packet []byte) Discard {
 	if d := s.auth.check(p, packet); d != NotDiscarded {
 		return d
 	}
-	s.lastRx = now
+	if arrived.After(s.lastRx) { // it may seem to have come before the one before, when the clock was set in between
+		s.lastRx = arrived
+	}
 	s.remote = remote{p.MyDiscriminator, p.State, p.Diagnostic, p.Demand, p.RequiredMinRx, p.DesiredMinTx, p.DetectMult}
 	s.timing.received(p.Final)
 	if s.state == AdminDown {
@@ -113,8 +115,8 @@ func (s *Session) Advance(now time.Time) {
 }
 
 // Transmit appends the next packet that may be sent now to b; it appends nothing when there is none. It never allocates when b
-// has room for MaxPacketLength bytes. Periodic packets may be sent a little sooner than Next says, so that a caller of many
-// sessions can send for several of them each time he wakes up.
+// has room for MaxPacketLength bytes. Periodic packets may be sent sooner than Next says (see Soonest), so that a caller of many
+// sessions can send for all of them each time he wakes up.
 func (s *Session) Transmit(now time.Time, b []byte) []byte {
 	p := s.content()
 	switch {
@@ -123,7 +125,8 @@ func (s *Session) Transmit(now time.Time, b []byte) []byte {
 		p.Final = true
 	case s.pacing.due(now):
 		s.maxLate = max(s.maxLate, now.Sub(s.pacing.next))
-		s.pacing.sentAt, s.pacing.next, s.pacing.urgent = now, now.Add(s.jitter()), false
+		s.pacing.sentAt, s.pacing.urgent = now, false
+		s.jitter()
 		p.Poll = s.timing.poll == polling
 	default:
 		return b
@@ -153,6 +156,9 @@ func (s *Session) Next() time.Time {
 	}
 	return next
 }
+
+// Soonest is from when on Transmit has a packet for a caller who is awake before Next; zero: it will have none.
+func (s *Session) Soonest() time.Time { return s.pacing.soonest }
 
 // Change takes another configuration, without leaving the state (6.8.3). While the session is Up a slower transmission and a
 // shorter detection time take effect when the neighbour has acknowledged them.

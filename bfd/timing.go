@@ -72,16 +72,19 @@ func (t *timing) received(final bool) {
 type pacing struct {
 	interval Interval  // agreed, before jitter; 0: none are sent
 	sentAt   time.Time // the last one
-	next     time.Time // the time for the next one, or a little sooner; zero: none
+	next     time.Time // the time for the next one; zero: none
+	soonest  time.Time // from when on it may be sent to a caller who is awake anyway
 	urgent   bool      // the next one is not to wait
 	last     Packet    // the content of the last packet of any kind
 }
 
-// due reports whether a packet may be sent. A sixteenth of the interval too soon is early enough, so that a caller who is awake
-// anyway can send the packets of many sessions together.
+// due reports whether a packet may be sent.
 func (p *pacing) due(now time.Time) bool {
-	return !p.next.IsZero() && !now.Before(p.next.Add(-p.interval.Duration()/16))
+	return !p.next.IsZero() && !now.Before(p.soonest)
 }
+
+// at makes both times of the next packet one.
+func (p *pacing) at(t time.Time) { p.next, p.soonest = t, t }
 
 // wanted are the timer values for the present state.
 func (s *Session) wanted() (tx, rx Interval) {
@@ -114,28 +117,32 @@ func (s *Session) pace(now time.Time, interval Interval) {
 	p.interval = interval
 	switch {
 	case interval == 0:
-		p.next = time.Time{}
+		p.at(time.Time{})
 	case p.urgent && !p.due(now):
-		p.next = now
+		p.at(now)
 	case p.urgent:
 	case changed: // counted from the last packet, so that a shorter interval is honoured at once (6.8.3)
-		p.next = p.sentAt.Add(s.jitter())
+		s.jitter()
 		if p.next.Before(now) {
-			p.next = now
+			p.at(now)
 		}
 	}
 }
 
-// jitter is the time for which the next periodic packet may wait. Sent up to a sixteenth of the interval sooner (see due), it
-// follows the last one after 75 to 100 % of the interval, and at most 90 % when the neighbour takes one lost packet for the
-// end (6.8.7).
-func (s *Session) jitter() time.Duration {
-	full := s.pacing.interval.Duration()
-	least, most := full*13/16, full
+// jitter draws the time of the next periodic packet: 75 to 100 % of the interval after the last one, and at most 90 % when the neighbour
+// takes one lost packet for the end (6.8.7). Who has to be woken sends it after 81 % or more; who is awake sooner, be it for another
+// session, may send it then, so that all sessions of one interval are served together.
+func (s *Session) jitter() {
+	p := &s.pacing
+	full := p.interval.Duration()
+	least, middle, most := full*12/16, full*13/16, full
 	if s.cfg.DetectMult == 1 {
 		most = full * 9 / 10
 	}
-	return least + time.Duration(s.random.Int64N(int64(most-least)+1))
+	between := func(from, to time.Duration) time.Time {
+		return p.sentAt.Add(from + time.Duration(s.random.Int64N(int64(to-from)+1)))
+	}
+	p.soonest, p.next = between(least, middle), between(middle, most)
 }
 
 // detectionTime is how long the neighbour may be silent (6.8.4).

@@ -123,9 +123,19 @@ type Attributes struct {
 	LocalPref *uint32
 	// MED (RFC 4271, 5.1.4); nil: none.
 	MED *uint32
-	// Prepend is how many times more than needed our AS number stands in the AS_PATH; to internal peers, how many times at all.
+	// Prepend is how many times more than needed our AS number stands in the AS_PATH to external peers; to internal ones that is empty.
 	Prepend     uint8
 	Communities Communities
+}
+
+// For gives what of the attributes counts for peers of a type: the local preference for internal ones, prepending for external ones.
+func (a Attributes) For(internal bool) Attributes {
+	if internal {
+		a.Prepend = 0
+	} else {
+		a.LocalPref = nil
+	}
+	return a
 }
 
 // Equal reports whether two sets of attributes are the same.

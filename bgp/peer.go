@@ -26,7 +26,8 @@ type Peer struct {
 	// Type says if the session is internal. With an ASN it follows from that.
 	Type PeerType
 
-	// HoldTime that is proposed, 3 s to 65535 s; KeepaliveTime at most that; ConnectTime between attempts to connect. Whole seconds.
+	// HoldTime that is proposed, 3 s to 65535 s; KeepaliveTime at most that, of which no more counts than a third of the hold time that is
+	// negotiated; ConnectTime between attempts to connect. Whole seconds.
 	HoldTime, KeepaliveTime, ConnectTime time.Duration
 
 	// Password of TCP MD5 (RFC 2385), 1 to 80 bytes; empty: none.

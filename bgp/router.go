@@ -17,7 +17,7 @@ type Router interface {
 	SetPeers(ctx context.Context, peers []Peer) ([]Reset, map[string]error)
 
 	// SetRoutes replaces the routes to the prefixes that it is given, and leaves all others as they are. Routes to unknown peers
-	// are kept for when these come.
+	// are kept for when these come. Neither the routes nor what is in them may be changed afterwards.
 	SetRoutes(ctx context.Context, routes []Route) error
 
 	// Drop ends a session at once and without a NOTIFICATION, because its peer was found lost; the Router goes on trying to reach it.
@@ -33,9 +33,10 @@ type Router interface {
 	// sent. It costs as much as there are routes.
 	Advertised(ctx context.Context, peer string) ([]Advertised, error)
 
-	// Close ends all sessions: with a NOTIFICATION (Cease, Administrative Shutdown), or, for a restart, without one to those peers
-	// that graceful restart was negotiated with, so that they go on forwarding.
-	Close(ctx context.Context, restart bool) error
+	// Close ends all sessions, with a NOTIFICATION that has the reason: Cease, Administrative Shutdown. For a restart, after which the
+	// same neighbour is back soon, it is Administrative Reset, and none to those peers that graceful restart was negotiated with, so that
+	// they go on forwarding.
+	Close(ctx context.Context, reason string, restart bool) error
 }
 
 // Reset is a session that a change of its peer has ended.
@@ -91,7 +92,8 @@ type Session struct {
 	HoldTime, KeepaliveTime time.Duration
 	// IPv4 and IPv6 are the families that were negotiated, while Established.
 	IPv4, IPv6 bool
-	// Withheld says why routes of a family that is configured are not advertised, while Established; empty: they are.
+	// Withheld says why routes are not advertised, while Established: those of a family that is configured, or those whose attributes
+	// cannot be sent; empty: all are.
 	Withheld string
 	// Routes is the number of routes that are advertised to the peer.
 	Routes int
@@ -103,7 +105,7 @@ type Session struct {
 type Advertised struct {
 	Prefix  netip.Prefix
 	NextHop netip.Addr
-	// ASPath as the peer sees it: ours first; empty to internal peers, unless prepended.
+	// ASPath as the peer sees it: ours first; empty to internal peers.
 	ASPath []uint32
 	// Attributes without Prepend, which is in the ASPath.
 	Attributes Attributes

@@ -226,6 +226,15 @@ func TestBGPPeerEstablished(t *testing.T) {
 	established(one, 1, 1, v1beta1.ReasonAllEstablished, "1/1 nodes")
 	sessions(t, "n2", map[string]int32{"tor": 0, "one": 0})
 	established(peer, 3, 3, v1beta1.ReasonAllEstablished, "3/3 nodes")
+	var n2 v1beta1.Speaker
+	if err := kube.Get(t.Context(), client.ObjectKey{Name: "n2"}, &n2); err != nil {
+		t.Fatal(err)
+	}
+	n2.Status.BGP[0].Peer, n2.Status.BGP[1].Peer, n2.Status.BGP[0].LastError = "tor", "one", "routes that are not advertised: 1"
+	if err := kube.Status().Update(t.Context(), &n2); err != nil {
+		t.Fatal(err)
+	}
+	established(peer, 3, 3, v1beta1.ReasonAllEstablished, "3/3 nodes; on n2: routes that are not advertised: 1")
 	ready(t, "n3", corev1.ConditionUnknown)
 	established(peer, 2, 3, v1beta1.ReasonPartlyEstablished, "2/3 nodes; not from n3")
 	patchSpec(t, one, `{"spec":{"nodeSelectors":[{"matchLabels":{"name":"n9"}}]}}`)
@@ -341,15 +350,15 @@ func TestBGPAdvertisementsThatDiffer(t *testing.T) {
 	nodesWithSpeakers(t, "n1")
 	create(t, newPool("web", "192.168.100.240-192.168.100.249"))
 	temporary(t, bgpPeer("tor", "192.168.100.1"))
-	first := bgpAdvertisement("first", func(s *v1beta1.BGPAdvertisementSpec) { s.LocalPref = new(int64(100)) })
+	first := bgpAdvertisement("first", func(s *v1beta1.BGPAdvertisementSpec) { s.MED = new(int64(100)) })
 	temporary(t, first)
 	older(t, first)
-	second := bgpAdvertisement("second", func(s *v1beta1.BGPAdvertisementSpec) { s.LocalPref = new(int64(200)) })
+	second := bgpAdvertisement("second", func(s *v1beta1.BGPAdvertisementSpec) { s.MED = new(int64(200)) })
 	temporary(t, second)
 	run(t)
 	acceptedAs(t, second, v1beta1.ReasonAccepted, "")
 	create(t, newService(ns, "a"))
-	acceptedAs(t, second, v1beta1.ReasonAttributeConflict, "localPref 200 has no effect on 192.168.100.240/32: older BGPAdvertisement first has 100 there")
+	acceptedAs(t, second, v1beta1.ReasonAttributeConflict, "med 200 has no effect on 192.168.100.240/32: older BGPAdvertisement first has 100 there")
 	create(t, newService(ns, "b"))
 	acceptedAs(t, second, v1beta1.ReasonAttributeConflict, "on 192.168.100.240/32 and other routes:")
 	acceptedAs(t, first, v1beta1.ReasonAccepted, "in use as written")
@@ -361,6 +370,6 @@ func TestBGPAdvertisementsThatDiffer(t *testing.T) {
 	acceptedAs(t, second, v1beta1.ReasonAccepted, "")
 	create(t, newService(ns, "c"))
 	acceptedAs(t, second, v1beta1.ReasonAttributeConflict, "")
-	patchSpec(t, second, `{"spec":{"localPref":100}}`)
+	patchSpec(t, second, `{"spec":{"med":100}}`)
 	acceptedAs(t, second, v1beta1.ReasonAccepted, "in use as written")
 }

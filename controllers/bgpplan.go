@@ -37,9 +37,9 @@ type bgpPlan struct {
 	cluster     bgproutes.Cluster
 	fingerprint string // of what the cluster was made of
 	loaded      bool
-	queue       queue  // of Services; nil until the controller runs
-	tell        func() // that there may be something to say of advertisements; nil until the controller runs
-	established map[bgproutes.Path]struct{}
+	queue       queue                     // of Services; nil until the controller runs
+	tell        func()                    // that there may be something to say of advertisements; nil until the controller runs
+	established map[bgproutes.Path]string // and what there is to say of a session
 	// up are the established sessions that something is advertised over.
 	up        map[bgproutes.Path]struct{}
 	services  map[ipam.Key]map[netip.Addr]*bgproutes.Paths // nil: the address is not advertised
@@ -120,7 +120,7 @@ func (p *bgpPlan) refresh(ctx context.Context) (*bgpState, error) {
 		ready[s.nodes.Items[i].Name] = nodeReady(&s.nodes.Items[i])
 	}
 	members := make([]bgproutes.Member, 0, len(s.speakers.Items))
-	established, up := map[bgproutes.Path]struct{}{}, map[bgproutes.Path]struct{}{}
+	established, up := map[bgproutes.Path]string{}, map[bgproutes.Path]struct{}{}
 	for i := range s.speakers.Items {
 		sp := &s.speakers.Items[i]
 		// The gates of data planes are the speakers' affair: they never make an address go dark, and that is what matters here.
@@ -128,7 +128,7 @@ func (p *bgpPlan) refresh(ctx context.Context) (*bgpState, error) {
 		for _, x := range sp.Status.BGP {
 			// Nobody takes back what the speaker of a dead node said last.
 			if path := (bgproutes.Path{Node: sp.Name, Peer: x.Peer}); ready[sp.Name] && x.State == bgp.Established.String() {
-				established[path] = struct{}{}
+				established[path] = x.LastError
 				if x.RoutesAdvertised > 0 {
 					up[path] = struct{}{}
 				}

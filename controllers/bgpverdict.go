@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -93,9 +94,10 @@ func (p *bgpPlan) accepted(kind, name, what string, notes []config.Note) metav1.
 }
 
 func (p *bgpPlan) verdictOfPeer(name string) bgpVerdict {
-	v := bgpVerdict{accepted: p.accepted(config.KindBGPPeer, name, "the peer", nil)}
+	v := bgpVerdict{accepted: p.accepted(config.KindBGPPeer, name, "the peer", p.cluster.BGP.Notes(config.KindBGPPeer, name))}
 	established := metav1.Condition{Type: v1beta1.ConditionEstablished, Status: metav1.ConditionFalse, Reason: v1beta1.ReasonNotAccepted}
-	var missing []string
+	var missing, troubled []string
+	trouble := ""
 	if v.accepted.Status == metav1.ConditionTrue {
 		nodes, denied, why := p.cluster.Keepers(name)
 		switch {
@@ -106,8 +108,11 @@ func (p *bgpPlan) verdictOfPeer(name string) bgpVerdict {
 		}
 		v.wanted = len(nodes)
 		for _, node := range nodes {
-			if _, up := p.established[bgproutes.Path{Node: node, Peer: name}]; up {
-				v.up++
+			if text, up := p.established[bgproutes.Path{Node: node, Peer: name}]; up {
+				if v.up++; text != "" {
+					troubled = append(troubled, node)
+					trouble = cmp.Or(trouble, text)
+				}
 			} else {
 				missing = append(missing, node)
 			}
@@ -126,6 +131,9 @@ func (p *bgpPlan) verdictOfPeer(name string) bgpVerdict {
 			established.Reason = v1beta1.ReasonNotEstablished
 		}
 		established.Message += "; not from " + few(missing) + ": their Speaker objects say why"
+	}
+	if len(troubled) > 0 {
+		established.Message = cut(fmt.Sprintf("%s; on %s: %s", established.Message, few(troubled), trouble))
 	}
 	v.established = established
 	return v

@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,9 +125,22 @@ func TestTwoReplicas(t *testing.T) {
 	for _, o := range []client.Object{routes, peer, profile, alias} {
 		temporary(t, o)
 	}
-	replica := func() *controller { return run(t, "--kubeconfig", limited, "--leader-elect=true") }
-	a := replica()
+	replica := func(args ...string) *controller {
+		return run(t, append([]string{"--kubeconfig", limited, "--leader-elect=true"}, args...)...)
+	}
+	metrics := freePort(t)
+	a := replica("--metrics-bind-address", metrics)
 	leads(t, a)
+	nobody, err := env.Token(t.Context(), ns, "nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "metrics are not for everybody", func() string {
+		if code, body, err := testenv.Scrape(t.Context(), metrics, nobody); code != http.StatusForbidden {
+			return fmt.Sprint(code, body, err)
+		}
+		return ""
+	})
 	b := replica()
 	for i := range 3 {
 		create(t, newService(ns, fmt.Sprintf("before-%d", i)))
@@ -170,6 +184,10 @@ func TestTwoReplicas(t *testing.T) {
 	for _, o := range []client.Object{routes, peer, profile, alias} {
 		acceptedAs(t, o, v1beta1.ReasonAccepted, "")
 	}
+	if err := kube.Delete(t.Context(), getPool(t, "web")); err != nil {
+		t.Fatal(err)
+	}
+	poolReady(t, "web", v1beta1.ReasonDeleting) // and it has been asked if its kind goes
 	exactlyUsed(t, "limited", rules)
 	for _, x := range []*controller{a, b, c} {
 		if strings.Contains(x.out.String(), "forbidden") {

@@ -26,7 +26,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 			Help: "Addresses given (result assigned, by pool) and Services refused (the reason as result, the requested pool if any)."}, []string{"pool", "result"}),
 		pending: prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_ipam_pending_services", Help: "Services that wait for an address."}),
 		accepted: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "fairlead_config_object_accepted",
-			Help: "1 if a configuration object is in use, 0 if it is refused."}, []string{"kind", "name"}),
+			Help: "0 if a configuration object is refused, else 1: it is in use, or by its own will it is not."}, []string{"kind", "name"}),
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{m.addresses, m.allocations, m.pending, m.accepted} {

@@ -1,13 +1,12 @@
 package controllers_test
 
 import (
-	"io"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/testenv"
 )
 
 // freePort on the loopback interface, free a moment ago.
@@ -28,17 +27,16 @@ func TestMetrics(t *testing.T) {
 	ns := namespace(t)
 	addr := freePort(t)
 	run(t, "--metrics-bind-address", addr)
+	token, err := env.MetricsToken(t.Context(), ns, ns)
+	if err != nil {
+		t.Fatal(err)
+	}
 	scrape := func() string {
-		resp, err := http.Get("http://" + addr + "/metrics")
+		_, body, err := testenv.Scrape(t.Context(), addr, token)
 		if err != nil {
-			return ""
+			return "" // it has not begun to serve
 		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(body)
+		return body
 	}
 	says := func(want ...string) {
 		t.Helper()
@@ -87,15 +85,17 @@ func TestMetrics(t *testing.T) {
 	)
 	p := getPool(t, "web")
 	p.Spec.Addresses = []v1beta1.AddressRange{"192.168.100.241"}
-	p.Spec.Disabled = true
+	p.Spec.Disabled = true // which is no mistake
 	if err := kube.Update(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	says(
 		`fairlead_ipam_addresses{family="ipv4",pool="web",state="assigned"} 2`,
 		`fairlead_ipam_addresses{family="ipv4",pool="web",state="outside"} 1`,
-		`fairlead_config_object_accepted{kind="IPAddressPool",name="web"} 0`,
+		`fairlead_config_object_accepted{kind="IPAddressPool",name="web"} 1`,
 	)
+	temporary(t, newPool("web-again", "192.168.100.241"))
+	says(`fairlead_config_object_accepted{kind="IPAddressPool",name="web-again"} 0`)
 	removePools(t)
 	eventually(t, "the metrics forget the pool", func() string {
 		for line := range strings.Lines(scrape()) {

@@ -24,6 +24,8 @@ import (
 const (
 	poolInterval = time.Second
 	poolDelay    = 100 * time.Millisecond
+	// kindInterval is how often it is asked if the kind of pools goes, while one that is in use is being deleted: nothing else tells.
+	kindInterval = 2 * time.Second
 )
 
 // poolReconciler tells the Book what a pool's spec says, and the pool's status what the Book says.
@@ -31,6 +33,7 @@ type poolReconciler struct {
 	client  client.Client
 	book    *Book
 	metrics *Metrics
+	leaving *leaving
 
 	mu      sync.Mutex // guards written
 	written map[string]time.Time
@@ -70,28 +73,41 @@ func (r *poolReconciler) Reconcile(ctx context.Context, req reconcile.Request) (
 		return reconcile.Result{}, fmt.Errorf("take over IPAddressPool %s: %w", pool.Name, err)
 	}
 	ready := readyOf(&spec, invalid, status)
-	r.metrics.setPool(pool.Name, status, ready.Status == metav1.ConditionTrue)
+	// One that is disabled or being deleted is as its author wants it.
+	r.metrics.setPool(pool.Name, status, ready.Status == metav1.ConditionTrue || ready.Reason == v1beta1.ReasonDisabled || ready.Reason == v1beta1.ReasonDeleting)
 
 	want := statusOf(&pool, status, ready)
 	finalizer := controllerutil.ContainsFinalizer(&pool, v1beta1.PoolInUseFinalizer)
-	if finalizer == inUse && want == nil {
-		return reconcile.Result{}, nil
+	deleting := !pool.DeletionTimestamp.IsZero()
+	hold, done := inUse, reconcile.Result{}
+	if inUse && (finalizer || !deleting) {
+		switch why := r.whyNot(ctx, deleting); {
+		case why != "" && finalizer:
+			log.FromContext(ctx).Info("Lets go of a pool in use", "reason", why)
+			hold = false
+		case why != "":
+			hold = false
+		case deleting:
+			done.RequeueAfter = kindInterval
+		}
+	}
+	if finalizer == hold && want == nil {
+		return done, nil
 	}
 	// What decides if a pool that is deleted stays or goes is not held up by the limit on writes.
-	deleting := !pool.DeletionTimestamp.IsZero()
-	if urgent := inUse && !finalizer && !deleting || !inUse && finalizer && deleting; !urgent {
+	if urgent := hold && !finalizer && !deleting || !hold && finalizer && (deleting || inUse); !urgent {
 		if wait := r.tooSoon(pool.Name); wait > 0 {
 			return reconcile.Result{RequeueAfter: wait}, nil
 		}
 	}
-	if finalizer != inUse && (!inUse || !deleting) {
-		if err := r.patchFinalizer(ctx, &pool, inUse); err != nil {
+	if finalizer != hold && (!hold || !deleting) {
+		if err := patchFinalizer(ctx, r.client, &pool, hold); err != nil {
 			return ignoreStale(err, "write the finalizer of IPAddressPool "+pool.Name)
 		}
 		return reconcile.Result{RequeueAfter: poolDelay}, nil // for the status, unless it is gone
 	}
 	if want == nil {
-		return reconcile.Result{}, nil
+		return done, nil
 	}
 	if before := meta.FindStatusCondition(pool.Status.Conditions, v1beta1.ConditionReady); before == nil || before.Reason != ready.Reason {
 		log.FromContext(ctx).Info("Pool changes state", "reason", ready.Reason, "message", ready.Message)
@@ -101,7 +117,22 @@ func (r *poolReconciler) Reconcile(ctx context.Context, req reconcile.Request) (
 	if err := r.client.Status().Patch(ctx, &pool, client.MergeFrom(base)); err != nil {
 		return ignoreStale(err, "write the status of IPAddressPool "+pool.Name)
 	}
-	return reconcile.Result{}, nil
+	return done, nil
+}
+
+// whyNot says why a pool in use is not to be held; empty: it is.
+func (r *poolReconciler) whyNot(ctx context.Context, deleting bool) string {
+	if why := r.leaving.why(); why != "" || !deleting {
+		return why
+	}
+	goes, err := r.leaving.kindGoes(ctx)
+	if err != nil { // then it is held, and asked again
+		log.FromContext(ctx).Error(err, "Cannot tell if the kind of pools is being deleted")
+	}
+	if goes {
+		return "CustomResourceDefinition " + poolDefinition + " is being deleted, and with it every pool"
+	}
+	return ""
 }
 
 // tooSoon notes a write, or says how long it has to wait.
@@ -116,14 +147,14 @@ func (r *poolReconciler) tooSoon(name string) time.Duration {
 }
 
 // patchFinalizer adds or removes ours, with a lock on what was read: the list is replaced as a whole.
-func (r *poolReconciler) patchFinalizer(ctx context.Context, pool *v1beta1.IPAddressPool, add bool) error {
+func patchFinalizer(ctx context.Context, c client.Client, pool *v1beta1.IPAddressPool, add bool) error {
 	base := pool.DeepCopy()
 	if add {
 		controllerutil.AddFinalizer(pool, v1beta1.PoolInUseFinalizer)
 	} else {
 		controllerutil.RemoveFinalizer(pool, v1beta1.PoolInUseFinalizer)
 	}
-	return r.client.Patch(ctx, pool, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})) //nolint:wrapcheck // the caller names the pool
+	return c.Patch(ctx, pool, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})) //nolint:wrapcheck // the caller names the pool
 }
 
 // ignoreStale leaves it to the next event where the object has changed or gone since it was read.

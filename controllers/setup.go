@@ -12,9 +12,11 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/rest"
@@ -90,6 +92,7 @@ func (t boundedTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 func NewScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	utilruntime.Must(corev1.AddToScheme(s))
+	utilruntime.Must(appsv1.AddToScheme(s))
 	utilruntime.Must(discoveryv1.AddToScheme(s))
 	utilruntime.Must(v1beta1.AddToScheme(s))
 	return s
@@ -105,9 +108,12 @@ func CacheOptions(namespace string) (cache.Options, error) {
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			// Not copied when it is read: nothing here changes what it has read.
-			&corev1.Service{}:            {Transform: trimService, UnsafeDisableDeepCopy: new(true)},
-			&corev1.Namespace{}:          {Transform: trimNamespace},
-			&corev1.Node{}:               {Transform: trimNode},
+			&corev1.Service{}:   {Transform: trimService, UnsafeDisableDeepCopy: new(true)},
+			&corev1.Namespace{}: {Transform: trimNamespace},
+			&corev1.Node{}:      {Transform: trimNode},
+			&appsv1.Deployment{}: {
+				Namespaces: map[string]cache.Config{namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", Deployment)}}, Transform: trimDeployment,
+			},
 			&corev1.Secret{}:             {Namespaces: map[string]cache.Config{namespace: {}}, Transform: trimSecret},
 			&discoveryv1.EndpointSlice{}: {Label: slices, Transform: endpoints.Trim},
 		},
@@ -173,7 +179,20 @@ func trimNamespace(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns.Name, UID: ns.UID, ResourceVersion: ns.ResourceVersion, Labels: ns.Labels}}, nil
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: ns.Name, UID: ns.UID, ResourceVersion: ns.ResourceVersion, Labels: ns.Labels, DeletionTimestamp: ns.DeletionTimestamp,
+	}}, nil
+}
+
+// trimDeployment leaves of a Deployment whether it is there.
+func trimDeployment(o any) (any, error) {
+	d, ok := o.(*appsv1.Deployment)
+	if !ok {
+		return o, nil
+	}
+	return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{
+		Namespace: d.Namespace, Name: d.Name, UID: d.UID, ResourceVersion: d.ResourceVersion, DeletionTimestamp: d.DeletionTimestamp,
+	}}, nil
 }
 
 // Setup adds everything to the manager.
@@ -192,7 +211,11 @@ func Setup(mgr manager.Manager, o Options) (*Book, error) {
 	if err := addServices(mgr, services); err != nil {
 		return nil, fmt.Errorf("set up the service controller: %w", err)
 	}
-	if err := addPools(mgr, &poolReconciler{client: mgr.GetClient(), book: book, metrics: metrics, written: map[string]time.Time{}}); err != nil {
+	leaving := &leaving{client: mgr.GetClient(), reader: mgr.GetAPIReader(), namespace: o.Namespace}
+	if err := addLeaving(mgr, leaving); err != nil {
+		return nil, fmt.Errorf("set up the controller of the end: %w", err)
+	}
+	if err := addPools(mgr, &poolReconciler{client: mgr.GetClient(), book: book, metrics: metrics, leaving: leaving, written: map[string]time.Time{}}); err != nil {
 		return nil, fmt.Errorf("set up the pool controller: %w", err)
 	}
 	if err := addL2Advertisements(mgr, &l2AdvertisementReconciler{client: mgr.GetClient(), metrics: metrics}); err != nil {

@@ -19,7 +19,7 @@ import (
 	"fairlead.io/fairlead/internal/view"
 )
 
-// OpenRouter makes a Router with a BGP identifier; see gobgp.New.
+// OpenRouter makes a Router with a BGP identifier; see engine.New.
 type OpenRouter func(ctx context.Context, routerID netip.Addr) (bgp.Router, error)
 
 // advertiser keeps what is known of the cluster, has this node's routes planned, and tells the Router. Reconcilers feed it; it needs
@@ -44,14 +44,16 @@ type advertiser struct {
 	started  bool
 	leaving  bool // nothing is told to the Router any more
 	table    bgp.Table[types.NamespacedName]
-	router   bgp.Router // nil: there were no peers yet
-	refused  map[string]string
-	sessions []bgp.Session // as they were last
+	router   bgp.Router        // nil: there were no peers yet
+	refused  map[string]string // peers that contradict an older one, and why
+	failed   map[string]string // peers that the Router cannot have as they are, and why
+	sessions []bgp.Session     // as they were last
 
 	act sync.Mutex // held by the one who tells the Router, and guards what follows
 	// What the Router was told.
 	routerID netip.Addr
 	peers    []bgp.Peer
+	later    time.Time                 // when peers that the Router cannot have are told to it again
 	owed     map[netip.Prefix]struct{} // of which the Router does not know yet what has become
 	profiles map[string]*config.BFDProfile
 }
@@ -135,14 +137,14 @@ func (a *advertiser) run(ctx context.Context) {
 	defer retry.Stop()
 	pause := time.Second
 	for {
-		again, err := a.turn(ctx)
+		next, err := a.turn(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			a.log.Error(err, "not all is advertised as it should be; trying again", "after", pause.String())
 			retry.Reset(pause)
 			pause = min(2*pause, 30*time.Second)
-		case again:
-			retry.Reset(time.Second)
+		case next > 0:
+			retry.Reset(next)
 			fallthrough
 		default:
 			pause = time.Second
@@ -168,6 +170,7 @@ type plan struct {
 	routes   []bgp.Route // that have changed
 	peers    []bgp.Peer
 	routerID netip.Addr
+	anyID    bool // the router ID is no better than the one in use
 	profiles map[string]*config.BFDProfile
 }
 
@@ -214,7 +217,8 @@ func (a *advertiser) decide() (plan, bool) {
 	for prefix := range a.owed {
 		p.routes = append(p.routes, a.table.Route(prefix))
 	}
-	p.peers, p.routerID, p.profiles = a.cluster.Peers(a.self), a.cluster.RouterID(a.self), a.cluster.BFD(a.self)
+	p.peers, p.profiles = a.cluster.Peers(a.self), a.cluster.BFD(a.self)
+	p.routerID, p.anyID = a.cluster.RouterID(a.self)
 	a.refused = map[string]string{}
 	for name, err := range a.cluster.BGP.On(a.cluster.Nodes[a.self].Labels).Refused {
 		a.refused[name] = err.Error()
@@ -222,33 +226,45 @@ func (a *advertiser) decide() (plan, bool) {
 	return p, true
 }
 
-// turn plans, tells the Router, and looks at the sessions; again: something is to be looked at anew in a while.
-func (a *advertiser) turn(ctx context.Context) (again bool, err error) {
+const (
+	// wayAgain is when the way to a peer that BFD is to watch is looked for again.
+	wayAgain = time.Second
+	// peersAgain is when a peer that the Router cannot have is told to it again: what is wrong with it may be the kernel's.
+	peersAgain = 30 * time.Second
+)
+
+// turn plans, tells the Router, and looks at the sessions. It says when something is to be looked at anew; 0: there is nothing.
+func (a *advertiser) turn(ctx context.Context) (next time.Duration, err error) {
 	a.act.Lock()
 	defer a.act.Unlock()
 	p, ok := a.decide()
 	if !ok {
-		return false, nil
+		return 0, nil
 	}
 	router, err := a.ready(ctx, &p)
 	if err != nil || router == nil {
-		return false, err
+		return 0, err
 	}
 	if len(p.routes) > 0 {
 		if err := router.SetRoutes(ctx, p.routes); err != nil {
-			return false, fmt.Errorf("tell the routes: %w", err)
+			return 0, fmt.Errorf("tell the routes: %w", err)
 		}
 	}
 	clear(a.owed)
-	if !slices.Equal(p.peers, a.peers) {
+	if due := !a.later.IsZero() && !time.Now().Before(a.later); due || !slices.Equal(p.peers, a.peers) {
 		a.setPeers(ctx, router, p.peers)
+	}
+	if !a.later.IsZero() {
+		next = time.Until(a.later)
 	}
 	moved := a.observe(router)
 	if moved || !maps.Equal(p.profiles, a.profiles) {
 		a.profiles = p.profiles
-		again = a.watchPeers(p)
+		if a.watchPeers(p) {
+			next = wayAgain
+		}
 	}
-	return again, nil
+	return next, nil
 }
 
 // ready gives the Router, which is opened when there are peers, and anew when this node's BGP identifier has changed: all sessions have that in common.
@@ -260,14 +276,15 @@ func (a *advertiser) ready(ctx context.Context, p *plan) (bgp.Router, error) {
 	case router == nil && (len(p.peers) == 0 || a.open == nil):
 		clear(a.owed) // it gets all when it is opened
 		return nil, nil
-	case router != nil && a.routerID == p.routerID:
+	case router != nil && (a.routerID == p.routerID || p.anyID): // a Node that is gone for a moment, or its address, resets nothing
 		return router, nil
 	case router != nil:
+		why := fmt.Sprintf("the router ID changes from %s to %s", a.routerID, p.routerID)
 		for _, peer := range a.peers {
-			a.tell(peer.Name, reasonReset, fmt.Sprintf("%s ends its session and opens it anew: its router ID changes from %s to %s", a.self, a.routerID, p.routerID))
+			a.tell(peer.Name, reasonReset, fmt.Sprintf("%s ends its session and opens it anew: %s", a.self, why))
 		}
 		a.forget()
-		if err := router.Close(ctx, false); err != nil {
+		if err := router.Close(ctx, why, true); err != nil {
 			a.log.Error(err, "end the sessions for another router ID")
 		}
 	}
@@ -286,25 +303,38 @@ func (a *advertiser) ready(ctx context.Context, p *plan) (bgp.Router, error) {
 // forget the Router and what it was told.
 func (a *advertiser) forget() {
 	a.mu.Lock()
-	a.router, a.sessions = nil, nil
+	a.router, a.sessions, a.failed = nil, nil, nil
 	a.mu.Unlock()
-	a.peers, a.profiles = nil, nil
+	a.peers, a.profiles, a.later = nil, nil, time.Time{}
 	a.watch.set(nil)
 }
 
 func (a *advertiser) setPeers(ctx context.Context, router bgp.Router, peers []bgp.Peer) {
-	resets, failed := router.SetPeers(ctx, peers)
+	resets, errs := router.SetPeers(ctx, peers)
 	a.peers = peers
+	if a.later = (time.Time{}); len(errs) > 0 {
+		a.later = time.Now().Add(peersAgain)
+	}
 	for _, r := range resets {
 		a.log.Info("session is reset", "peer", r.Peer, "reason", r.Reason)
 		a.tell(r.Peer, reasonReset, fmt.Sprintf("%s ends its session and opens it anew: %s", a.self, r.Reason))
 	}
+	failed := make(map[string]string, len(errs))
+	for name, err := range errs {
+		failed[name] = err.Error()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for name, err := range failed {
-		a.refused[name] = err.Error()
-		a.log.Info("no session with a peer", "peer", name, "error", err.Error())
+	for name, why := range failed {
+		if a.failed[name] != why {
+			a.log.Info("a peer cannot be had as it is", "peer", name, "error", why)
+		}
 	}
+	a.failed = failed
+	// Of a session that was reset it has been told that it is lost.
+	a.sessions = slices.DeleteFunc(a.sessions, func(s bgp.Session) bool {
+		return slices.ContainsFunc(resets, func(r bgp.Reset) bool { return r.Peer == s.Peer })
+	})
 	a.changed()
 }
 
@@ -323,10 +353,14 @@ func (a *advertiser) observe(router bgp.Router) bool {
 			was = before[i]
 		}
 		moved = moved || i < 0 || was.State != s.State || was.Remote != s.Remote || was.Local != s.Local
-		switch up := s.State == bgp.Established; {
-		case up && (was.State != bgp.Established || was.Established != s.Established):
+		anew := was.Established != s.Established
+		switch up, wasUp := s.State == bgp.Established, was.State == bgp.Established; {
+		case up && wasUp && anew:
+			a.tell(s.Peer, reasonLost, fmt.Sprintf("%s had lost its session with %s, and has it again; the speaker's log says why", a.self, s.Remote))
 			a.tell(s.Peer, reasonEstablished, fmt.Sprintf("%s has established its session with %s", a.self, s.Remote))
-		case !up && was.State == bgp.Established:
+		case up && !wasUp:
+			a.tell(s.Peer, reasonEstablished, fmt.Sprintf("%s has established its session with %s", a.self, s.Remote))
+		case !up && wasUp:
 			a.tell(s.Peer, reasonLost, fmt.Sprintf("%s has lost its session with %s: %s", a.self, s.Remote, s.LastError))
 		}
 	}
@@ -345,29 +379,14 @@ func (a *advertiser) current() []bgp.Session {
 	return router.Sessions()
 }
 
-// leave drains what is to be drained, for as long as the context lasts, and ends all sessions. For a restart the peers that graceful restart
-// was agreed with go on forwarding; if the node is cordoned, it is not to come back soon, and they are drained too.
+// leave drains what is to be drained, for as long as the context lasts, and ends all sessions. Meanwhile the Router is told of changes as
+// always: an endpoint that is gone gets no traffic. For a restart the peers that graceful restart was agreed with go on forwarding; if the
+// node is cordoned, it is not to come back soon, and they are drained too.
 func (a *advertiser) leave(ctx context.Context, wait time.Duration) {
 	if _, err := a.turn(ctx); err != nil { // setMembers has told that this speaker stops
 		a.log.Error(err, "stopping without draining all peers")
 	}
-	a.act.Lock()
-	a.mu.Lock()
-	router := a.router
-	a.leaving = true
-	cordoned := slices.ContainsFunc(a.cluster.Members, func(m bgproutes.Member) bool { return m.Name == a.self && m.Draining })
-	var drained []string
-	for _, s := range a.sessions {
-		if s.State == bgp.Established && s.Routes > 0 && slices.ContainsFunc(a.peers, func(p bgp.Peer) bool { return p.Name == s.Peer && p.GracefulShutdown }) {
-			drained = append(drained, s.Peer)
-		}
-	}
-	a.mu.Unlock()
-	a.act.Unlock()
-	if router == nil {
-		return
-	}
-	if len(drained) > 0 {
+	if drained := a.drained(); len(drained) > 0 {
 		a.log.Info("stopping: waiting for peers to find other ways", "peers", drained, "time", wait.String())
 		select {
 		case <-ctx.Done():
@@ -376,12 +395,39 @@ func (a *advertiser) leave(ctx context.Context, wait time.Duration) {
 	}
 	a.act.Lock()
 	defer a.act.Unlock()
+	a.mu.Lock()
+	router := a.router
+	a.leaving = true
+	cordoned := slices.ContainsFunc(a.cluster.Members, func(m bgproutes.Member) bool { return m.Name == a.self && m.Draining })
+	a.mu.Unlock()
+	if router == nil {
+		return
+	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
-	if err := router.Close(closing, !cordoned); err != nil && !errors.Is(err, context.Canceled) {
+	why := "the speaker restarts"
+	if cordoned {
+		why = "the node is cordoned and its speaker stops"
+	}
+	if err := router.Close(closing, why, !cordoned); err != nil && !errors.Is(err, context.Canceled) {
 		a.log.Error(err, "end the sessions")
 	}
 	a.forget()
+}
+
+// drained are the peers that routes are drained from.
+func (a *advertiser) drained() []string {
+	a.act.Lock()
+	defer a.act.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var drained []string
+	for _, s := range a.sessions {
+		if s.State == bgp.Established && s.Routes > 0 && slices.ContainsFunc(a.peers, func(p bgp.Peer) bool { return p.Name == s.Peer && p.GracefulShutdown }) {
+			drained = append(drained, s.Peer)
+		}
+	}
+	return drained
 }
 
 // close ends the Router without more ado, when leave did not.
@@ -395,7 +441,7 @@ func (a *advertiser) close() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if err := router.Close(ctx, true); err != nil {
+	if err := router.Close(ctx, "the speaker restarts", true); err != nil {
 		a.log.Error(err, "end the sessions")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -66,16 +67,20 @@ type peerEvents struct {
 	client   client.Reader
 	recorder events.EventRecorder
 
-	mu       sync.Mutex // guards limiters
-	limiters map[string]*rate.Limiter
+	mu sync.Mutex // guards limiters
+	// limiters of each reason: a session that comes and goes does not keep it from being said that a change has reset it.
+	limiters map[peerEvent]*rate.Limiter
 }
+
+type peerEvent struct{ peer, reason string }
 
 func (e *peerEvents) tell(name, reason, message string) {
 	e.mu.Lock()
-	l := e.limiters[name]
+	of := peerEvent{name, reason}
+	l := e.limiters[of]
 	if l == nil {
 		l = rate.NewLimiter(rate.Every(peerEventPause), peerEventBurst)
-		e.limiters[name] = l
+		e.limiters[of] = l
 	}
 	allowed := l.Allow()
 	e.mu.Unlock()
@@ -97,9 +102,5 @@ func (e *peerEvents) tell(name, reason, message string) {
 func (e *peerEvents) forget(exist map[string]bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for name := range e.limiters {
-		if !exist[name] {
-			delete(e.limiters, name)
-		}
-	}
+	maps.DeleteFunc(e.limiters, func(of peerEvent, _ *rate.Limiter) bool { return !exist[of.peer] })
 }

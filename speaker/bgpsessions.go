@@ -1,6 +1,7 @@
 package speaker
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -81,20 +82,32 @@ func (a *advertiser) report() []v1beta1.BGPSessionStatus {
 		if s.State == bgp.Established {
 			text = s.Withheld
 		}
-		if problem := bfd[s.Peer].problem; problem != "" {
-			text = strings.TrimPrefix(text+"; "+problem, "; ")
+		for _, problem := range []string{a.failed[s.Peer], bfd[s.Peer].problem} {
+			if problem != "" {
+				text = strings.TrimPrefix(text+"; "+problem, "; ")
+			}
 		}
 		list = append(list, v1beta1.BGPSessionStatus{
 			Peer: s.Peer, State: s.State.String(), Since: metav1.NewTime(s.Since), LastError: cut(text), RoutesAdvertised: int32(min(s.Routes, 1<<31-1)), BFDState: bfd[s.Peer].state,
 		})
 	}
-	for name, why := range a.refused {
+	for name, why := range a.without() {
 		if !slices.ContainsFunc(list, func(s v1beta1.BGPSessionStatus) bool { return s.Peer == name }) {
 			list = append(list, v1beta1.BGPSessionStatus{Peer: name, State: bgp.Idle.String(), LastError: cut(why)})
 		}
 	}
 	slices.SortFunc(list, func(x, y v1beta1.BGPSessionStatus) int { return strings.Compare(x.Peer, y.Peer) })
 	return list
+}
+
+// without are the peers that there can be no session with, and why. The caller holds the lock.
+func (a *advertiser) without() map[string]string {
+	out := maps.Clone(a.failed)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, a.refused)
+	return out
 }
 
 // cut keeps what a router may have a say in within bounds.

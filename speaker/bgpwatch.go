@@ -37,6 +37,8 @@ type watchedSession struct {
 	state bfd.State
 	since time.Time
 	err   error // why there is no session, or it cannot work
+	// losses counts how often it was up and went down, by the peer's will or not.
+	losses uint64
 }
 
 func newWatcher(drop func(peer, reason string), changed func(), log logr.Logger) *watcher {
@@ -97,7 +99,10 @@ func (w *watcher) of(peer string) (watched, bool) {
 }
 
 // watchState is what there is to say of a session.
-type watchState struct{ state, problem string }
+type watchState struct {
+	state, problem string
+	losses         uint64
+}
 
 // states of all sessions, by peer.
 func (w *watcher) states() map[string]watchState {
@@ -105,7 +110,7 @@ func (w *watcher) states() map[string]watchState {
 	defer w.mu.Unlock()
 	states := make(map[string]watchState, len(w.sessions))
 	for peer, s := range w.sessions {
-		x := watchState{state: s.state.String()}
+		x := watchState{state: s.state.String(), losses: s.losses}
 		if s.err != nil {
 			x.problem = s.err.Error()
 		}
@@ -139,6 +144,9 @@ func (w *watcher) event(e manager.Event) {
 		return
 	}
 	s.err = e.Problem
+	if e.Old == bfd.Up && e.New != bfd.Up {
+		s.losses++
+	}
 	if s.state != e.New {
 		s.state, s.since = e.New, e.Time
 	}

@@ -49,6 +49,8 @@ type Options struct {
 	Router OpenRouter
 	// Announce says how addresses are announced. Open, Metrics and Log are filled in where they are empty.
 	Announce announce.Config
+	// Started is called once, when the speaker has taken up what there is; nil: nobody is told.
+	Started func()
 	// Interfaces replaces netlink in tests; nil: the node's own interfaces.
 	Interfaces []netif.Interface
 	// Registerer of the metrics.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -62,6 +63,8 @@ type peers struct {
 	sessions map[string]session
 	signs    map[string]time.Time // of life, as sessions and the network gave them last
 	alive    map[string]bool      // at the last look
+
+	failing map[string]string // why there is no session with whom, as it was told; of sync alone
 }
 
 // session with another speaker. One that is no longer wanted is kept for a while: made anew it would take seconds to come up, because
@@ -78,8 +81,15 @@ func newPeers(self string, cfg Sessions, profile membership.Profile, moved func(
 	return &peers{
 		self: self, cfg: cfg, log: log, moved: moved, metrics: m, changes: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		tracker: liveness.New(profile.DetectionBound()), last: map[string]membership.Member{}, members: map[string]bool{}, hardware: map[netif.MAC]string{},
-		sessions: map[string]session{}, signs: map[string]time.Time{}, alive: map[string]bool{},
+		sessions: map[string]session{}, signs: map[string]time.Time{}, alive: map[string]bool{}, failing: map[string]string{},
 	}
+}
+
+// use gossip from now on; run is called afterwards.
+func (p *peers) use(g gossip) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gossip = g
 }
 
 // run keeps the sessions until the context ends. The manager is closed by the caller.
@@ -121,9 +131,9 @@ func (p *peers) Changes() <-chan struct{} { return p.changes }
 
 // look takes over what gossip knows.
 func (p *peers) look() {
-	list := p.gossip.Members()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	list := p.gossip.Members() // under the lock, so that nobody takes an older list over after a newer one
 	names := make([]string, 0, len(list))
 	clear(p.members)
 	for _, m := range list {
@@ -244,19 +254,21 @@ func (p *peers) setKeys(keys [][]byte) error {
 		key := bfd.AuthKey{ID: secret[20], Secret: []byte(secret[:20])}
 		if i == 0 {
 			auth.Send = key
-		} else if key.ID != auth.Send.ID && !slices.ContainsFunc(auth.Accept, func(k bfd.AuthKey) bool { return k.ID == key.ID }) {
+		} else {
 			auth.Accept = append(auth.Accept, key)
 		}
 	}
 	p.mu.Lock()
-	p.auth = auth
+	if !reflect.DeepEqual(p.auth, auth) {
+		p.auth = auth
+	}
 	p.mu.Unlock()
 	notify(p.kick)
 	return nil
 }
 
-// others is what counts of the other speakers: how many there are, how many of them live for all that is known,
-// how many are members of the gossip, and of these whether one is settled, and whether one is not cut off.
+// others is what counts of the other speakers: how many there are but for those that have said goodbye, how many of them live for all
+// that is known, how many are members of the gossip, and of these whether one is settled, and whether one that is was not cut off either.
 type others struct {
 	known, alive, members int
 	settled, together     bool
@@ -268,7 +280,7 @@ func (p *peers) others() others {
 	now := time.Now()
 	var o others
 	for name := range p.known {
-		if name != p.self {
+		if name != p.self && (p.gossip == nil || !p.gossip.Left(name)) {
 			o.known++
 		}
 	}
@@ -282,11 +294,28 @@ func (p *peers) others() others {
 		if p.members[name] {
 			o.members++
 			o.settled = o.settled || !m.Meta.Settling
-			o.together = o.together || !m.Meta.CutOff
+			o.together = o.together || !m.Meta.CutOff && !m.Meta.Settling // one that has just come knows nothing of a cut
 		}
 	}
 	o.known = max(o.known, o.alive)
 	return o
+}
+
+// missing are the speakers that have an object and, as far as this one knows, take no part. Before it takes part itself it knows of none.
+func (p *peers) missing() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gossip == nil {
+		return nil
+	}
+	var names []string
+	for name := range p.known {
+		if name != p.self && p.tracker.Verdict(time.Now(), name) != liveness.Alive {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // event tells the tracker what became of a session.
@@ -326,68 +355,101 @@ func (p *peers) sync(events *manager.Events) {
 	if p.bfd == nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	now := time.Now()
-	want := map[string]session{}
-	if p.auth != nil {
-		add := func(name string) {
-			at := p.known[name]
-			if m, ok := p.last[name]; ok && p.members[name] {
-				at = m.Addr
-			}
-			if name == p.self || !at.IsValid() || p.gossip.Left(name) {
-				return
-			}
-			want[name] = session{
-				key: manager.Key{Peer: at.Addr(), Local: p.gossip.Addr().Addr(), Port: p.cfg.Port},
-				settings: manager.Settings{MinTTL: 1, Config: bfd.Config{ // authenticated, so that it may come from another network
-					DesiredMinTx: p.cfg.Interval, RequiredMinRx: p.cfg.Interval, DetectMult: p.cfg.Multiplier, Auth: p.auth}},
-			}
-		}
-		for name := range p.pairs {
-			add(name)
-		}
-		for name := range p.known {
-			if !p.members[name] || p.tracker.Verdict(now, name) == liveness.Lost {
-				add(name)
-			}
-		}
-	}
-	for name, have := range p.sessions {
+	p.mu.Lock()
+	want := p.wanted(now)
+	have := maps.Clone(p.sessions)
+	p.mu.Unlock()
+	// Opening a session may take long, and nobody is to wait for that with the lock. Nobody else changes sessions.
+	ended := map[string]bool{}
+	for name, h := range have {
 		w, ok := want[name]
-		if _, known := p.known[name]; !ok && known && !p.gossip.Left(name) && have.settings.Auth == p.auth {
-			if have.unwanted.IsZero() {
-				have.unwanted = now
-				p.sessions[name] = have
-				time.AfterFunc(linger, func() { notify(p.kick) })
-			}
-			if now.Sub(have.unwanted) < linger {
-				continue
-			}
+		if !ok && p.lingers(name, &h, now) {
+			have[name] = h
+			continue
 		}
-		if !ok || w.key != have.key {
-			p.bfd.Remove(have.key)
-			delete(p.sessions, name)
-			p.tracker.Session(now, name, liveness.Ended)
+		if !ok || w.key != h.key {
+			p.bfd.Remove(h.key)
+			delete(have, name)
+			ended[name] = true
 		}
 	}
+	p.mu.Lock()
+	p.sessions = maps.Clone(have)
+	for name := range ended {
+		p.tracker.Session(now, name, liveness.Ended)
+	}
+	p.mu.Unlock()
 	for name, w := range want {
-		have, ok := p.sessions[name]
+		h, ok := have[name]
 		var err error
 		switch {
 		case !ok:
 			err = p.bfd.Add(w.key, w.settings, events)
-		case have.settings.Auth != w.settings.Auth:
+		case h.settings.Auth != w.settings.Auth:
 			err = p.bfd.Change(w.key, w.settings)
-		case !have.unwanted.IsZero():
+		case !h.unwanted.IsZero():
 		default:
 			continue
 		}
 		if err != nil {
-			p.log.Info("no session with another speaker; gossip alone watches it", "node", name, "error", err.Error())
+			if p.failing[name] != err.Error() {
+				p.failing[name] = err.Error()
+				p.log.Info("no session with another speaker; gossip alone watches it", "node", name, "error", err.Error())
+			}
 			continue
 		}
+		delete(p.failing, name)
+		p.mu.Lock()
 		p.sessions[name] = w
+		p.mu.Unlock()
 	}
+	maps.DeleteFunc(p.failing, func(name string, _ string) bool { _, ok := want[name]; return !ok })
+}
+
+// wanted are the sessions that there should be; p.mu is held.
+func (p *peers) wanted(now time.Time) map[string]session {
+	want := map[string]session{}
+	if p.auth == nil {
+		return want
+	}
+	add := func(name string) {
+		at := p.known[name]
+		if m, ok := p.last[name]; ok && p.members[name] {
+			at = m.Addr
+		}
+		if name == p.self || !at.IsValid() || p.gossip.Left(name) {
+			return
+		}
+		want[name] = session{
+			key: manager.Key{Peer: at.Addr(), Local: p.gossip.Addr().Addr(), Port: p.cfg.Port},
+			settings: manager.Settings{MinTTL: 1, Config: bfd.Config{ // authenticated, so that it may come from another network
+				DesiredMinTx: p.cfg.Interval, RequiredMinRx: p.cfg.Interval, DetectMult: p.cfg.Multiplier, Auth: p.auth}},
+		}
+	}
+	for name := range p.pairs {
+		add(name)
+	}
+	for name := range p.known {
+		if !p.members[name] || p.tracker.Verdict(now, name) == liveness.Lost {
+			add(name)
+		}
+	}
+	return want
+}
+
+// lingers reports whether a session that is not wanted is kept for a while nonetheless.
+func (p *peers) lingers(name string, s *session, now time.Time) bool {
+	p.mu.Lock()
+	_, known := p.known[name]
+	same := s.settings.Auth == p.auth
+	p.mu.Unlock()
+	if !known || !same || p.gossip.Left(name) {
+		return false
+	}
+	if s.unwanted.IsZero() {
+		s.unwanted = now
+		time.AfterFunc(linger, func() { notify(p.kick) })
+	}
+	return now.Sub(s.unwanted) < linger
 }

@@ -59,6 +59,11 @@ func (s *Speaker) setupReconcilers() error {
 			func(ctx context.Context, _ types.NamespacedName) error { return s.readSpeakers(ctx) }},
 	} {
 		err := b.builder.Complete(reconcile.Func(func(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
+			select {
+			case <-s.allRead: // what is there at the start is told object by object too, which must not hold up the first election
+			case <-ctx.Done():
+				return reconcile.Result{}, context.Cause(ctx)
+			}
 			return reconcile.Result{}, b.read(ctx, r.NamespacedName)
 		}))
 		if err != nil {
@@ -106,7 +111,7 @@ func (s *Speaker) firstSync(ctx context.Context) error {
 // readService hands a Service and its endpoints on.
 func (s *Speaker) readService(ctx context.Context, name types.NamespacedName) error {
 	var svc corev1.Service
-	switch err := s.mgr.GetClient().Get(ctx, name, &svc); {
+	switch err := s.mgr.GetClient().Get(ctx, name, &svc, client.UnsafeDisableDeepCopy); {
 	case apierrors.IsNotFound(err):
 		s.setService(name, nil)
 		return nil

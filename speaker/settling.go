@@ -14,7 +14,8 @@ type settling struct {
 	delay time.Duration // 0: nothing ever settles
 
 	well       bool
-	cut        time.Time // when the node last was cut off; zero: never, or that is no longer told
+	cutNow     bool      // the node is cut off
+	cut        time.Time // when that ended last; zero: never, or it is no longer told
 	returning  bool      // it was cut off, and has not heard from the others yet
 	settled    bool
 	until      time.Time // when it is settled, if it stays well
@@ -40,7 +41,8 @@ type wellness struct {
 }
 
 // Nodes that were cut off from each other tell of it for cutOffTold, so that none of them takes another for one that was not.
-const cutOffTold = 3 * time.Second
+// It is longer than the time between attempts of the gossip to reach somebody: BFD may be faster.
+const cutOffTold = 5 * time.Second
 
 // observe says whether the node is settling, which of its interfaces are, and when that changes if nothing else does; zero: it does not.
 func (s *settling) observe(now time.Time, w wellness) (node bool, interfaces []string, next time.Time) {
@@ -55,11 +57,14 @@ func (s *settling) observe(now time.Time, w wellness) (node bool, interfaces []s
 	}
 	switch {
 	case w.CutOff:
-		s.cut, s.returning = now, true
-	case s.returning && w.Others:
+		s.cutNow, s.returning = true, true
+	case s.cutNow: // maybe long after it was looked at last
+		s.cutNow, s.cut = false, now
+	}
+	if s.returning && !w.CutOff && w.Others {
 		s.returning = false
 		if w.OthersTogether { // they have gone on without it
-			s.settled, s.until = false, now.Add(s.delay)
+			s.anew(now)
 		}
 	}
 	if s.well && !s.settled && (!w.OthersSettled || !now.Before(s.until)) {
@@ -100,6 +105,9 @@ func (s *settling) observe(now time.Time, w wellness) (node bool, interfaces []s
 	}
 	return !s.settled, interfaces, next
 }
+
+// anew makes the node settle once more: it stood still, and the others have gone on without it.
+func (s *settling) anew(now time.Time) { s.settled, s.until = false, now.Add(s.delay) }
 
 // cutOff reports whether the node is to say that it is, or was, cut off, and until when if it is not any more.
 func (s *settling) cutOff(now time.Time, w wellness) (told bool, until time.Time) {

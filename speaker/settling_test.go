@@ -77,13 +77,23 @@ func TestSettling(t *testing.T) {
 	}
 	now := time.Unix(1e9, 0)
 	s := settling{delay: delay}
+	w := wellness{Well: true, OthersSettled: true}
+	s.observe(now, wellness{Well: true})
+	s.anew(now)
+	if node, _, next := s.observe(now, w); !node || !next.Equal(now.Add(delay)) || !s.since().Equal(now) {
+		t.Errorf("a node that stood still: settling %t until %s, well since %s", node, next, s.since())
+	}
+	if node, _, _ := s.observe(now, wellness{Well: true}); node {
+		t.Error("a node that stood still as all others did waits for nobody")
+	}
+	s = settling{delay: delay}
 	for i, st := range []struct {
 		after time.Duration
 		w     wellness
 		told  bool
 	}{
 		{0, wellness{Well: true}, false}, {0, wellness{Well: true, CutOff: true}, true}, {time.Minute, wellness{Well: true, CutOff: true}, true},
-		{time.Second, wellness{Well: true}, true}, {cutOffTold - time.Second - 1, wellness{Well: true}, true}, {1, wellness{Well: true}, false},
+		{time.Hour, wellness{Well: true}, true}, {cutOffTold - 1, wellness{Well: true}, true}, {1, wellness{Well: true}, false},
 	} {
 		now = now.Add(st.after)
 		s.observe(now, st.w)

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -25,7 +26,7 @@ import (
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/bfd/manager"
-	"fairlead.io/fairlead/internal/bgproutes"
+	"fairlead.io/fairlead/internal/standstill"
 	"fairlead.io/fairlead/internal/version"
 	"fairlead.io/fairlead/l2/announce"
 	"fairlead.io/fairlead/l2/membership"
@@ -47,6 +48,7 @@ type Speaker struct {
 	peerEvents *peerEvents
 	bfd        *manager.Manager // of sessions with other speakers and with routers
 	watcher    *netif.Watcher
+	allRead    chan struct{} // closed when the cluster's state was read once
 	firstLook  chan struct{} // closed when the interfaces are known
 	keyRead    chan struct{}
 	synced     atomic.Bool
@@ -60,6 +62,7 @@ type Speaker struct {
 	settle     *time.Timer // looks again if the node has settled
 	joined     bool        // the other speakers were looked for
 	interfaces []netif.Interface
+	missed     map[string]bool // speakers that were missing already when this node was left without an interface
 	health     health
 	node       *corev1.Node
 	stopping   bool
@@ -72,7 +75,7 @@ func New(mgr ctrl.Manager, opts Options) (*Speaker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	s := &Speaker{opts: opts, mgr: mgr, log: opts.Log, firstLook: make(chan struct{}), keyRead: make(chan struct{}, 1), local: membership.Meta{DataplaneReady: true, Settling: opts.FailbackDelay > 0}, settling: settling{delay: opts.FailbackDelay}}
+	s := &Speaker{opts: opts, mgr: mgr, log: opts.Log, allRead: make(chan struct{}), firstLook: make(chan struct{}), keyRead: make(chan struct{}, 1), local: membership.Meta{DataplaneReady: true, Settling: opts.FailbackDelay > 0}, settling: settling{delay: opts.FailbackDelay}}
 	s.peers = newPeers(opts.NodeName, opts.Sessions, opts.GossipProfile, s.settled, m, opts.Log.WithName("peers"))
 	s.settle = time.AfterFunc(time.Hour, s.settled)
 	a := opts.Announce
@@ -82,13 +85,15 @@ func New(mgr ctrl.Manager, opts Options) (*Speaker, error) {
 	a.Metrics, a.Log = m, opts.Log.WithName("announce")
 	a.Speaker, a.Heard = s.peers.node, s.peers.heard
 	a.Changed = func() { s.status.changed() }
+	a.Broken = s.settled
 	s.announcer = announce.New(a)
 	s.status = newStatusWriter(mgr.GetClient(), mgr.GetAPIReader(), opts.NodeName, s.nodeUID, s.statusReport, opts.Log.WithName("status"))
 	s.engine = newEngine(opts.NodeName, opts.IgnoreExcludeLabel, s.announcer, m, s.status.changed, s.peers.setPairs, opts.Log.WithName("engine"))
-	s.peerEvents = &peerEvents{client: mgr.GetClient(), recorder: mgr.GetEventRecorder("fairlead-speaker"), limiters: map[string]*rate.Limiter{}}
+	s.peerEvents = &peerEvents{client: mgr.GetClient(), recorder: mgr.GetEventRecorder("fairlead-speaker"), limiters: map[peerEvent]*rate.Limiter{}}
 	s.advertiser = newAdvertiser(opts.NodeName, opts.IgnoreExcludeLabel, opts.Router, s.peerEvents.tell, s.status.changed, opts.Log.WithName("bgp"))
 	s.advertiser.watch = newWatcher(s.advertiser.drop, s.status.changed, opts.Log.WithName("bfd"))
-	if err := opts.Registerer.Register(newBGPMetrics(s.advertiser)); err != nil {
+	if err := errors.Join(opts.Registerer.Register(newBGPMetrics(s.advertiser)),
+		opts.Registerer.Register(newL2Metrics(s.announcer.Conflicts, s.peers.missing))); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	s.gate = newGate(opts.DataplaneHealthURL, s.setHealth, opts.Log.WithName("dataplane"))
@@ -115,6 +120,7 @@ func (s *Speaker) Start(ctx context.Context) error {
 	if err := s.firstSync(ctx); err != nil {
 		return err
 	}
+	close(s.allRead)
 	s.bfd = manager.New()
 	s.advertiser.watch.use(s.bfd)
 	defer func() { // when the rest has ended
@@ -153,12 +159,16 @@ func (s *Speaker) Start(ctx context.Context) error {
 	}
 	wg.Go(func() { failed <- s.announcer.Run(ctx) })
 	wg.Go(func() { s.peers.run(ctx) })
+	wg.Go(func() { standstill.Watch(ctx, longStandstill, s.stoodStill) })
 	s.setLocal(func(*membership.Meta) { s.joined = true })
 	wg.Go(func() { s.engine.run(ctx, s.peers) })
 	if err := s.engine.ping(ctx); err == nil {
 		s.synced.Store(true)
 		s.status.changed()
 		s.log.Info("speaker is ready", "node", s.opts.NodeName, "version", version.Version)
+		if s.opts.Started != nil {
+			s.opts.Started()
+		}
 	}
 	select {
 	case <-ctx.Done():
@@ -197,7 +207,7 @@ func (s *Speaker) startGossip(ctx context.Context) (*membership.Membership, erro
 	if err != nil {
 		return nil, err
 	}
-	s.peers.gossip = m
+	s.peers.use(m)
 	if s.opts.Sessions.Interval > 0 {
 		s.peers.bfd = s.bfd
 	}
@@ -212,19 +222,21 @@ func (s *Speaker) startGossip(ctx context.Context) (*membership.Membership, erro
 		return nil, errors.Join(err, m.Close())
 	}
 	s.status.changed()
-	s.join(ctx, m)
+	s.join(ctx, m, nil)
 	return m, nil
 }
 
 // join looks for the other speakers until all are members, but not for long: some may be down. Who is alone takes everything over,
-// so it comes first. It tries again and again, because just after a link is back a dial may fail at once (the kernel has yet to
+// so it comes first. Those in but are tried too, and not waited for. It tries again and again, because just after a link is back a dial may fail at once (the kernel has yet to
 // find the neighbour anew), and because who was taken for dead has to refute that.
-func (s *Speaker) join(ctx context.Context, m *membership.Membership) {
+func (s *Speaker) join(ctx context.Context, m *membership.Membership, but map[string]bool) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	for {
 		err := m.Join(ctx)
-		if m.Complete() {
+		missing := m.Missing()
+		maps.DeleteFunc(missing, func(name string, _ bool) bool { return but[name] })
+		if len(missing) == 0 {
 			return
 		}
 		select {
@@ -274,6 +286,8 @@ func (s *Speaker) Drain(ctx context.Context) {
 	if err := s.announcer.WaitYielded(ctx); err != nil {
 		s.log.Info("not all addresses were taken over in time", "left", s.announcer.Yielding())
 	}
+	// Who is drained is still there. Of speakers that all stop one answers meanwhile; had each left, each would find itself alone and answer.
+	bgp.Wait()
 	if err := m.Leave(time.Second); err != nil {
 		s.log.V(1).Info("leaving takes long", "error", err.Error())
 	}
@@ -284,98 +298,6 @@ func (s *Speaker) Drain(ctx context.Context) {
 	defer cancel()
 	if err := s.status.write(last); err != nil {
 		s.log.V(1).Info("the Speaker object does not tell that this speaker stops", "error", err.Error())
-	}
-}
-
-// setLocal changes what the other speakers are told.
-func (s *Speaker) setLocal(change func(*membership.Meta)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change(&s.local)
-	others := s.peers.others()
-	now := time.Now()
-	w := wellness{
-		Well: s.joined && s.health.Ready, CutOff: s.joined && 2*(others.alive+1) < others.known+1, Interfaces: s.interfaces,
-		Others: others.members > 0, OthersSettled: others.settled, OthersTogether: others.together,
-	}
-	var next, until time.Time
-	s.local.Settling, s.local.SettlingInterfaces, next = s.settling.observe(now, w)
-	if s.local.CutOff, until = s.settling.cutOff(now, w); !until.IsZero() {
-		next = earlier(next, until)
-	}
-	if !next.IsZero() {
-		s.settle.Reset(time.Until(next))
-	}
-	if s.members != nil {
-		s.members.SetLocal(s.local)
-	}
-	s.advertiser.setMembers(s.bgpMembers(), s.joined)
-	s.status.changed()
-}
-
-// bgpMembers are the live speakers, this one among them whatever gossip knows; s.mu is held.
-func (s *Speaker) bgpMembers() []bgproutes.Member {
-	list := []bgproutes.Member{{Name: s.opts.NodeName, Draining: s.local.Draining, Stopping: s.local.Stopping, DataplaneReady: s.local.DataplaneReady}}
-	if s.members == nil {
-		return list
-	}
-	for _, m := range s.peers.Members() {
-		if m.Name != s.opts.NodeName {
-			list = append(list, bgproutes.Member{Name: m.Name, Draining: m.Meta.Draining, Stopping: m.Meta.Stopping, DataplaneReady: m.Meta.DataplaneReady})
-		}
-	}
-	return list
-}
-
-// settled looks if this node has settled: time has passed, or another one has come, gone or settled.
-func (s *Speaker) settled() { s.setLocal(func(*membership.Meta) {}) }
-
-func (s *Speaker) setInterfaces(list []netif.Interface) {
-	s.mu.Lock()
-	first, cutOff, m := s.interfaces == nil, len(s.interfaces) == 0, s.members
-	s.mu.Unlock()
-	if cutOff && len(list) > 0 && m != nil {
-		// Cut off, this node has taken the others for dead. It looks for them before it answers for what is theirs.
-		s.join(context.Background(), m)
-	}
-	s.mu.Lock()
-	s.interfaces = append([]netif.Interface{}, list...)
-	s.mu.Unlock()
-	s.announcer.SetInterfaces(list)
-	s.setLocal(func(m *membership.Meta) {
-		m.Interfaces, m.Hardware = netif.Names(list), nil
-		for _, i := range list {
-			m.Hardware = append(m.Hardware, i.MAC)
-		}
-	})
-	if first {
-		close(s.firstLook)
-	}
-}
-
-func (s *Speaker) setHealth(h health) {
-	s.mu.Lock()
-	s.health = h
-	s.mu.Unlock()
-	s.setLocal(func(m *membership.Meta) { m.DataplaneReady = h.Ready })
-}
-
-// setOwnNode tells of this speaker's Node.
-func (s *Speaker) setOwnNode(n *corev1.Node) {
-	s.mu.Lock()
-	s.node = n
-	s.mu.Unlock()
-	s.setLocal(func(m *membership.Meta) { m.Draining = n != nil && n.Spec.Unschedulable })
-}
-
-// setPeers tells of the other speakers' gossip addresses.
-func (s *Speaker) setPeers(peers map[string]netip.AddrPort) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.known = peers
-	s.peers.setKnown(peers)
-	if s.members != nil {
-		s.members.SetPeers(peers)
 	}
 }
 
@@ -390,12 +312,13 @@ func (s *Speaker) nodeUID() types.UID {
 
 // statusReport is what the Speaker object is to say now.
 func (s *Speaker) statusReport() report {
-	owned, conflicts := s.announcer.Owned(), s.announcer.Conflicts()
+	owned, conflicts, broken := s.announcer.Owned(), s.announcer.Conflicts(), s.announcer.Broken()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := report{
 		nodeAddresses: nodeAddresses(s.node), version: version.Version, synced: s.synced.Load(), stopping: s.stopping, dataplane: s.health,
 		bgp:      s.advertiser.report(),
+		broken:   broken,
 		settling: s.local.Settling, healthySince: s.settling.since(), failbackDelay: s.opts.FailbackDelay,
 	}
 	if s.members != nil {

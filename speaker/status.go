@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ type report struct {
 	gossipAddress string
 	version       string
 	interfaces    []v1beta1.SpeakerInterface
+	broken        map[string]error // interfaces that cannot be answered on
 	layer2        []v1beta1.Layer2Address
 	bgp           []v1beta1.BGPSessionStatus
 	conflicts     []v1beta1.AddressConflict // one for an address at most, in any order
@@ -209,8 +211,14 @@ func (w *statusWriter) create(ctx context.Context) (*v1beta1.Speaker, error) {
 		{APIVersion: "v1", Kind: "Node", Name: w.node, UID: uid},
 	}}}
 	err := w.client.Create(ctx, s)
-	if apierrors.IsAlreadyExists(err) {
-		err = w.reader.Get(ctx, client.ObjectKeyFromObject(s), s)
+	if apierrors.IsAlreadyExists(err) { // the cache does not know yet
+		var list v1beta1.SpeakerList // the right to list is there for the cache
+		if err := w.reader.List(ctx, &list, client.MatchingFields{"metadata.name": w.node}); err != nil {
+			return nil, fmt.Errorf("read Speaker %s: %w", w.node, err)
+		}
+		if len(list.Items) == 1 {
+			return &list.Items[0], nil
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create Speaker %s: %w", w.node, err)
@@ -247,6 +255,7 @@ func fill(s *v1beta1.SpeakerStatus, r report) {
 		dataplane.Status = metav1.ConditionTrue
 	}
 	meta.SetStatusCondition(&s.Conditions, dataplane)
+	meta.SetStatusCondition(&s.Conditions, interfacesCondition(r.broken))
 	meta.SetStatusCondition(&s.Conditions, settledCondition(r))
 	meta.SetStatusCondition(&s.Conditions, conflictCondition(conflicts))
 }
@@ -287,6 +296,19 @@ func conflictCondition(list []v1beta1.AddressConflict) metav1.Condition {
 	}
 	return metav1.Condition{Type: v1beta1.SpeakerAddressConflict, Status: metav1.ConditionTrue, Reason: v1beta1.ReasonForeignClaim,
 		Message: strings.Join(append(claims, announced.Remedy("")), "; ")}
+}
+
+func interfacesCondition(broken map[string]error) metav1.Condition {
+	if len(broken) == 0 {
+		return metav1.Condition{Type: v1beta1.SpeakerInterfacesReady, Status: metav1.ConditionTrue, Reason: v1beta1.ReasonInterfacesOpen,
+			Message: "layer 2 answers on each interface that is usable"}
+	}
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(broken)) {
+		list = append(list, fmt.Sprintf("%s: %v", name, broken[name]))
+	}
+	return metav1.Condition{Type: v1beta1.SpeakerInterfacesReady, Status: metav1.ConditionFalse, Reason: v1beta1.ReasonInterfaceFailed,
+		Message: "layer 2 cannot answer on, and the node is no candidate for addresses there; it is tried every second: " + strings.Join(list, "; ")}
 }
 
 func settledCondition(r report) metav1.Condition {

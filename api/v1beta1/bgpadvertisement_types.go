@@ -11,7 +11,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]+:[0-9]+$') ? self.split(':').all(n, n.size() <= 5 && int(n) <= 65535) : true",messageExpression="\"'\" + self + \"' is no standard community: asn and value are 0..65535 each; larger numbers need large:a:b:c\""
 // +kubebuilder:validation:XValidation:rule="self.startsWith('large:') ? self.matches('^large:[0-9]{1,10}:[0-9]{1,10}:[0-9]{1,10}$') && self.substring(6).split(':').all(n, int(n) <= 4294967295) : true",messageExpression="\"'\" + self + \"' is no large community: large:a:b:c with numbers of 0..4294967295\""
 // +kubebuilder:validation:XValidation:rule="self.contains(':') ? self.matches('^(large:)?[0-9:]+$') && (self.startsWith('large:') || self.matches('^[0-9]+:[0-9]+$')) : self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",messageExpression="\"'\" + self + \"' is neither asn:value, large:a:b:c, a well-known name nor an alias\""
-// +kubebuilder:validation:XValidation:rule="!self.startsWith('large:4294967295:')",messageExpression="\"'\" + self + \"' has the reserved AS number 4294967295 (RFC 7300), which Fairlead uses itself: choose another one\""
+// +kubebuilder:validation:XValidation:rule="!self.startsWith('large:4294967295:')",messageExpression="\"'\" + self + \"' has the reserved AS number 4294967295 (RFC 7300): choose another one\""
 type CommunityValue string
 
 // BGPAdvertisementSpec says which addresses are advertised to which peers, and with which attributes.
@@ -51,7 +51,8 @@ type BGPAdvertisementSpec struct {
 	// +kubebuilder:validation:Maximum=4294967295
 	MED *int64 `json:"med,omitempty"`
 
-	// asPathPrepend is how many times more than needed our AS number stands in the AS_PATH. 0: the advertisement has no say in it.
+	// asPathPrepend is how many times more than needed our AS number stands in the AS_PATH; it counts for external peers only. 0: the
+	// advertisement has no say in it.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=10

@@ -94,7 +94,8 @@ type BGPPeerSpec struct {
 	// +kubebuilder:validation:XValidation:rule="timestamp(duration(self).getSeconds()) - timestamp(0) == duration(self)",message="holdTime must be whole seconds"
 	HoldTime *metav1.Duration `json:"holdTime,omitempty"`
 
-	// keepaliveTime between KEEPALIVE messages, whole seconds; absent: a third of the hold time.
+	// keepaliveTime between KEEPALIVE messages, whole seconds; absent: a third of the hold time. More than a third of the hold time that both
+	// ends agree on counts as that third.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('21845s')",message="keepaliveTime must be 1s to 21845s"
 	// +kubebuilder:validation:XValidation:rule="timestamp(duration(self).getSeconds()) - timestamp(0) == duration(self)",message="keepaliveTime must be whole seconds"

@@ -132,6 +132,8 @@ const (
 	SpeakerDataplaneReady = "DataplaneReady"
 	// SpeakerAddressConflict is True while another host on the network claims an address that this node is to answer for.
 	SpeakerAddressConflict = "AddressConflict"
+	// SpeakerInterfacesReady is False while there is an interface that is usable, and layer 2 cannot answer on it.
+	SpeakerInterfacesReady = "InterfacesReady"
 	// SpeakerSettled is True when the node has been healthy for --l2-failback-delay, or no other node has. Until then others go first.
 	SpeakerSettled = "Settled"
 
@@ -151,6 +153,10 @@ const (
 	ReasonNoConflict = "NoConflict"
 	// ReasonForeignClaim: a foreign hardware address claims an address of ours; the message names both.
 	ReasonForeignClaim = "ForeignClaim"
+	// ReasonInterfacesOpen: layer 2 answers on each usable interface.
+	ReasonInterfacesOpen = "InterfacesOpen"
+	// ReasonInterfaceFailed: an interface could not be opened; the message says why.
+	ReasonInterfaceFailed = "InterfaceFailed"
 	// ReasonSettled: addresses come (back) to the node as the election ranks it.
 	ReasonSettled = "Settled"
 	// ReasonSettling: the node has come, or come back, a short while ago, or is not healthy; the message says which.

@@ -132,7 +132,7 @@ type SpeakerStatus struct {
 	// +listMapKey=peer
 	BGP []BGPSessionStatus `json:"bgp,omitempty"`
 
-	// conditions: Ready, DataplaneReady, Settled, AddressConflict.
+	// conditions: Ready, DataplaneReady, InterfacesReady, Settled, AddressConflict.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

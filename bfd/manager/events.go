@@ -113,6 +113,11 @@ func (e *Events) deliver(stop <-chan struct{}) {
 			continue
 		}
 		select {
+		case <-recall: // also when somebody waits for it
+			continue
+		default:
+		}
+		select {
 		case <-stop:
 			return
 		case <-recall:

@@ -12,11 +12,13 @@ import (
 
 	"fairlead.io/fairlead/bfd"
 	"fairlead.io/fairlead/bfd/udp"
+	"fairlead.io/fairlead/internal/sleep"
 )
 
 // Manager keeps sessions. Its methods are safe for concurrent use.
 type Manager struct {
 	network   Network
+	sleeper   sleep.Sleeper
 	queue     *queue
 	handler   func(*udp.Datagram) // handle, made once
 	grain     atomic.Int64        // the least of the sessions, in nanoseconds
@@ -34,12 +36,12 @@ type Manager struct {
 }
 
 // New makes a manager of sessions over the node's own network.
-func New() *Manager { return Over(&node{}) }
+func New() *Manager { return Over(&node{}, sleep.New()) }
 
-// Over makes a manager of sessions over any network.
-func Over(network Network) *Manager {
+// Over makes a manager of sessions over any network, which closes the sleeper.
+func Over(network Network, sleeper sleep.Sleeper) *Manager {
 	m := &Manager{
-		network: network, queue: &queue{wake: make(chan struct{}, 1)}, stop: make(chan struct{}),
+		network: network, sleeper: sleeper, queue: &queue{wake: sleeper.Wake}, stop: make(chan struct{}),
 		listeners: map[port]*listener{}, tables: newTables(),
 	}
 	m.handler = m.handle
@@ -183,9 +185,10 @@ func (m *Manager) Close(ctx context.Context) error {
 		}
 	}
 	close(m.stop)
+	m.sleeper.Wake()
 	m.done.Wait()
 
-	var errs []error
+	errs := []error{m.sleeper.Close()}
 	m.mu.Lock()
 	for _, s := range m.tables.byDiscr {
 		errs = append(errs, s.end())

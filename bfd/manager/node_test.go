@@ -73,20 +73,20 @@ func TestMemoryOfASession(t *testing.T) {
 	}
 }
 
-// A packet may wait for an 8th of the detection time and 3/8 of the interval.
+// A packet may wait for a third of the detection time.
 func TestGrain(t *testing.T) {
 	for _, c := range []struct {
 		state               bfd.State
 		detection, interval time.Duration
 		want                time.Duration
 	}{
-		{bfd.Down, 300 * ms, time.Second, 50 * ms},
-		{bfd.Down, 0, 0, 50 * ms},
-		{bfd.Init, 320 * ms, time.Second, 40 * ms},
-		{bfd.Up, 320 * ms, 160 * ms, 40 * ms},
-		{bfd.Up, 320 * ms, 0, 40 * ms}, // nothing is sent
-		{bfd.Up, 10 * time.Second, 80 * ms, 30 * ms},
-		{bfd.Up, 6 * ms, 2 * ms, ms},
+		{bfd.Down, 30 * ms, time.Second, 100 * ms},
+		{bfd.Down, 0, 0, 100 * ms},
+		{bfd.Init, 240 * ms, time.Second, 80 * ms},
+		{bfd.Up, 240 * ms, 80 * ms, 80 * ms},
+		{bfd.Up, 240 * ms, 0, 80 * ms}, // nothing is sent
+		{bfd.Up, 10 * time.Second, 80 * ms, 100 * ms},
+		{bfd.Up, 2 * ms, ms, ms},
 	} {
 		if got := grain(bfd.Status{State: c.state, DetectionTime: c.detection, TransmitInterval: c.interval}); got != c.want {
 			t.Errorf("%+v: %s", c, got)

@@ -8,17 +8,20 @@ import (
 
 // queue holds sessions by the time at which they want to be served.
 type queue struct {
-	wake chan struct{} // somebody is earlier than the sleeper expects
+	wake func() // the sleeper: somebody is earlier than he expects
 
 	mu       sync.Mutex // guards what follows, and the sessions' places
 	sessions byTime
 	sleeping time.Time // until when the server sleeps; zero: he is awake
 }
 
-// set gives a session another time; zero: none.
-func (q *queue) set(s *session, at time.Time) {
+// set gives a session another time, and one from which on it may be served by who is awake; zero: none, and no other.
+func (q *queue) set(s *session, at, soonest time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if s.place.soonest = soonest; soonest.IsZero() || at.Before(soonest) {
+		s.place.soonest = at
+	}
 	switch {
 	case at.IsZero() && s.place.index >= 0:
 		heap.Remove(&q.sessions, s.place.index)
@@ -47,27 +50,26 @@ func (q *queue) interruptLocked(at time.Time) {
 		return
 	}
 	q.sleeping = time.Time{}
-	select {
-	case q.wake <- struct{}{}:
-	default: // he is being woken
-	}
+	q.wake()
 }
 
-// due takes out the sessions whose time comes until then, and appends them.
-func (q *queue) due(until time.Time, sessions []*session) []*session {
+// due takes out the sessions whose time has come, and of the next ones those that may be served, and appends them.
+func (q *queue) due(now time.Time, sessions []*session) []*session {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.sleeping = time.Time{}
-	for len(q.sessions) > 0 && !q.sessions[0].place.at.After(until) {
+	for len(q.sessions) > 0 && !q.sessions[0].place.soonest.After(now) {
 		sessions = append(sessions, heap.Pop(&q.sessions).(*session)) //nolint:errcheck // only sessions are pushed
 	}
 	return sessions
 }
 
-// sleep says how long there is nothing to do, until then at most, and lets set wake the caller when that changes.
-func (q *queue) sleep(now, until time.Time) time.Duration {
+// sleep says how long there is nothing to do, for the grain at most, and lets set and interrupt wake the caller when that changes. The grain
+// is asked for under the lock: who makes it finer interrupts after that.
+func (q *queue) sleep(now time.Time, grain func() time.Duration) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	until := now.Add(grain())
 	q.sleeping = until
 	if len(q.sessions) > 0 && q.sessions[0].place.at.Before(until) {
 		q.sleeping = q.sessions[0].place.at
@@ -77,8 +79,9 @@ func (q *queue) sleep(now, until time.Time) time.Duration {
 
 // place of a session in the queue.
 type place struct {
-	at    time.Time
-	index int // -1: it is not in the queue
+	at      time.Time
+	soonest time.Time
+	index   int // -1: it is not in the queue
 }
 
 // byTime is a heap.

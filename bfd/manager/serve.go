@@ -8,52 +8,46 @@ import (
 
 const (
 	finest   = time.Millisecond
-	coarsest = 50 * time.Millisecond
+	coarsest = 100 * time.Millisecond
 	idle     = time.Hour // without any session
 )
 
-// grain is how long a session's packets may lie in the socket: so little that a loss is found with 12 % of delay at most, if the
-// detection time is 8 ms or more. Its own packets are sent sooner than they must by an early part of it at most, which is 6 % of the interval.
+// grain is how long a session's packets may lie in the socket when nothing else wakes the manager: the neighbour is answered so late. It does
+// not delay finding out that he is lost, because a packet counts from when the kernel has received it. At a third of the detection time it is
+// about the time between two packets, and mostly there is one of our own to be sent then anyway.
 func grain(s bfd.Status) time.Duration {
 	g := coarsest
 	if s.State == bfd.Init || s.State == bfd.Up {
-		g = min(g, s.DetectionTime/8)
-	}
-	if s.TransmitInterval > 0 {
-		g = min(g, early*s.TransmitInterval/16)
+		g = min(g, s.DetectionTime/3)
 	}
 	return max(g, finest)
 }
 
-const early = 6
-
 // serve receives and sends.
 func (m *Manager) serve() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	var due []*session
 	for {
+		select {
+		case <-m.stop:
+			return
+		default:
+		}
 		heard := time.Now() // what came before will have been read, wherever this is held up
 		more := m.read()
 		now := time.Now()
-		g := time.Duration(m.grain.Load())
-		due = m.queue.due(now.Add(g/early), due[:0])
+		due = m.queue.due(now, due[:0])
 		for _, s := range due {
 			if s.serve(heard, now) {
 				m.drop(s)
 			}
 		}
 		clear(due)
-		if now = time.Now(); more {
-			g = 0
-		}
-		timer.Reset(m.queue.sleep(now, now.Add(g)))
-		select {
-		case <-m.stop:
-			return
-		case <-m.queue.wake:
-		case <-timer.C:
-		}
+		m.sleeper.Sleep(m.queue.sleep(time.Now(), func() time.Duration {
+			if more {
+				return 0
+			}
+			return time.Duration(m.grain.Load())
+		}))
 	}
 }
 

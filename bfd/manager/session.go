@@ -27,7 +27,7 @@ type session struct {
 	conn     Conn      // nil: it cannot be opened
 	listener *listener // nil: as well
 	since    time.Time // in the present state
-	wake     time.Time // the time in the queue, or an earlier one
+	wake     time.Time // the time in the queue; zero: it is not there
 	leaving  time.Time // removed, and kept until then to tell the neighbour; zero: not removed
 	gone     bool
 	openErr  error
@@ -48,7 +48,7 @@ type Counters struct {
 }
 
 // receive hands a packet in.
-func (s *session) receive(now time.Time, d *udp.Datagram, p *bfd.Packet) bfd.Discard {
+func (s *session) receive(arrived, now time.Time, d *udp.Datagram, p *bfd.Packet) bfd.Discard {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -59,7 +59,7 @@ func (s *session) receive(now time.Time, d *udp.Datagram, p *bfd.Packet) bfd.Dis
 		return bfd.BadTTL
 	}
 	before := s.machine.State()
-	reason := s.machine.Receive(now, p, d.Payload)
+	reason := s.machine.Receive(arrived, now, p, d.Payload)
 	if reason == bfd.NotDiscarded {
 		s.counters.Received++
 	} else {
@@ -101,9 +101,9 @@ func (s *session) settle(now time.Time, before bfd.State) {
 	if !s.leaving.IsZero() && (next.IsZero() || s.leaving.Before(next)) {
 		next = s.leaving
 	}
-	if !next.IsZero() && (s.wake.IsZero() || next.Before(s.wake)) { // a later time is found when the earlier has come
+	if !next.Equal(s.wake) {
 		s.wake = next
-		s.m.queue.set(s, next)
+		s.m.queue.set(s, next, s.machine.Soonest())
 	}
 }
 
@@ -201,7 +201,7 @@ func (s *session) end() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gone = true
-	s.m.queue.set(s, time.Time{})
+	s.m.queue.set(s, time.Time{}, time.Time{})
 	if s.conn == nil {
 		return nil
 	}

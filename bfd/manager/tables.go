@@ -109,6 +109,15 @@ func (t *tables) find(d *udp.Datagram, p *bfd.Packet) *session {
 	return nil
 }
 
+// arrived is when a datagram came. Longer than the grain it has lain in the socket only if this process was held up, or if the kernel's
+// clock was set meanwhile. The former must not count as the neighbour's silence.
+func (m *Manager) arrived(d *udp.Datagram, now time.Time) time.Time {
+	if longest := now.Add(-time.Duration(m.grain.Load())); d.Arrived.Before(longest) {
+		return longest
+	}
+	return d.Arrived
+}
+
 // handle takes a datagram to its session.
 func (m *Manager) handle(d *udp.Datagram) {
 	p, reason := bfd.Decode(d.Payload)
@@ -119,7 +128,8 @@ func (m *Manager) handle(d *udp.Datagram) {
 		if s == nil {
 			reason = bfd.NoSession
 		} else {
-			reason = s.receive(time.Now(), d, &p)
+			now := time.Now()
+			reason = s.receive(m.arrived(d, now), now, d, &p)
 		}
 	}
 	if reason != bfd.NotDiscarded {

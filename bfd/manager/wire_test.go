@@ -11,6 +11,7 @@ import (
 
 	"fairlead.io/fairlead/bfd"
 	"fairlead.io/fairlead/bfd/udp"
+	"fairlead.io/fairlead/internal/sleep"
 )
 
 const (
@@ -36,7 +37,7 @@ type wireNode struct {
 	listenErr, dialErr error // of the next attempts
 	sendErr, readErr   error
 	ifindex, ttl       int
-	listened           int           // attempts
+	listened, reads    int           // attempts
 	conns              int           // that are open
 	stall              time.Duration // after what is read next
 }
@@ -89,6 +90,7 @@ func (l *wireListener) Read(handle func(*udp.Datagram)) (bool, error) {
 	}
 	waiting, err, stall := l.waiting, l.err, l.node.stall
 	l.waiting, l.node.stall = nil, 0
+	l.node.reads++
 	l.node.wire.mu.Unlock()
 	for _, d := range waiting {
 		handle(&d)
@@ -174,7 +176,7 @@ func (w *wire) arrive() {
 	if n == nil || n.deaf || n.listeners[d.Port] == nil || n.listeners[d.Port].err != nil {
 		return
 	}
-	d.Interface = n.ifindex
+	d.Interface, d.Arrived = n.ifindex, time.Now()
 	l := n.listeners[d.Port]
 	l.waiting = append(l.waiting, d)
 }
@@ -188,7 +190,7 @@ type user struct {
 }
 
 func newUser(t testing.TB, n *wireNode) *user {
-	m := Over(n)
+	m := Over(n, sleep.Runtime())
 	return &user{t: t, Manager: m, node: n, events: m.NewEvents()}
 }
 

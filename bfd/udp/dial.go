@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"fairlead.io/fairlead/internal/rawsocket"
 )
 
 const (
@@ -31,7 +33,7 @@ type Path struct {
 type Conn struct {
 	network *Network
 	fd      int
-	to      *address
+	to      *rawsocket.Address
 	port    uint16
 	ifname  string
 	ifindex int // 0: the path names no interface
@@ -47,7 +49,7 @@ func (n *Network) Dial(p Path) (*Conn, error) {
 		}
 		c.ifindex = ifi.Index
 	}
-	c.to = newAddress(p.Peer, p.Port)
+	c.to = rawsocket.NewAddress(netip.AddrPortFrom(p.Peer, p.Port))
 	domain := unix.AF_INET
 	if p.Peer.Is6() {
 		domain = unix.AF_INET6
@@ -136,7 +138,7 @@ func (c *Conn) Stale() bool {
 
 // Send sends a packet. It never waits: a packet that cannot be sent at once is lost.
 func (c *Conn) Send(packet []byte) error {
-	return os.NewSyscallError("sendto", send(c.fd, packet, c.to))
+	return os.NewSyscallError("sendto", rawsocket.Send(c.fd, packet, c.to))
 }
 
 // Close closes the socket.

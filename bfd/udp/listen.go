@@ -45,7 +45,7 @@ func (n *Network) Listen(port uint16, ipv6 bool) (*Listener, error) {
 	for _, option := range options {
 		err = errors.Join(err, unix.SetsockoptInt(fd, level, option, 1))
 	}
-	err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer))
+	err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer), unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1))
 	if err == nil {
 		err = unix.Bind(fd, sockaddr(all, port, 0))
 	}

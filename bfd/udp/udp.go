@@ -9,6 +9,7 @@ package udp
 import (
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // The destination ports of RFC 5881, 4 and RFC 5883, 5.
@@ -31,6 +32,9 @@ type Datagram struct {
 	Source, Destination netip.Addr
 	// Interface is the index of the interface that it came in on.
 	Interface int
+	// Arrived is when the kernel received it, by its clock that may be set: if that happened meanwhile it is wrong, but never after the
+	// time when it was read.
+	Arrived time.Time
 	// TTL is the TTL or hop limit that was left.
 	TTL uint8
 	// Payload holds up to 256 bytes, more than any packet, and only until the handler returns.

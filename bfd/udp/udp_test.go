@@ -123,13 +123,16 @@ func TestSendAndReceive(t *testing.T) {
 				}
 			}
 			for i := range 3 {
-				payload := fmt.Sprintf("packet %d", i)
+				payload, sent := fmt.Sprintf("packet %d", i), time.Now()
 				if err := conn.Send([]byte(payload)); err != nil {
 					t.Fatal(err)
 				}
 				d := receive(t, c.l)
 				want := Datagram{Port: port, Source: netip.MustParseAddr(c.source), Destination: path.Peer, Interface: ifi.Index, TTL: 255, Payload: []byte(payload)}
-				if fmt.Sprint(d) != fmt.Sprint(want) {
+				if d.Arrived.Before(sent.Add(-time.Millisecond)) || d.Arrived.After(time.Now()) { // the kernel's two clocks are not read at one instant
+					t.Errorf("arrived %s after it was sent", d.Arrived.Sub(sent))
+				}
+				if d.Arrived = (time.Time{}); fmt.Sprint(d) != fmt.Sprint(want) {
 					t.Errorf("received %v, want %v", d, want)
 				}
 			}

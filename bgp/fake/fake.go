@@ -20,6 +20,8 @@ type Router struct {
 	states  map[string]bgp.Session
 	log     []string
 	fail    error
+	refused map[string]error
+	resets  []bgp.Reset
 	changed chan struct{}
 }
 
@@ -43,6 +45,20 @@ func (r *Router) Fail(err error) {
 	r.fail = err
 }
 
+// Refuse lets SetPeers have an error for each of these peers from now on, by name, and no session with it.
+func (r *Router) Refuse(errs map[string]error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refused = errs
+}
+
+// Reset lets the next SetPeers reset these sessions, of which it was said how they are.
+func (r *Router) Reset(resets ...bgp.Reset) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.resets = resets
+}
+
 // SetSession says how a session is now.
 func (r *Router) SetSession(s bgp.Session) {
 	r.mu.Lock()
@@ -57,7 +73,7 @@ func (r *Router) SetSession(s bgp.Session) {
 	}
 }
 
-// Peers as they were told last.
+// Peers as they were told last, without those that are refused.
 func (r *Router) Peers() []bgp.Peer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -95,9 +111,23 @@ func (r *Router) SetPeers(_ context.Context, peers []bgp.Peer) ([]bgp.Reset, map
 		}
 		names = append(names, name)
 	}
-	r.peers = slices.Clone(peers)
+	errs := map[string]error{}
+	r.peers = slices.DeleteFunc(slices.Clone(peers), func(p bgp.Peer) bool {
+		err := r.refused[p.Name]
+		if err != nil {
+			errs[p.Name] = err
+		}
+		return err != nil
+	})
 	r.note(strings.Join(names, ", "))
-	return nil, nil
+	resets := r.resets
+	r.resets = nil
+	for _, x := range resets {
+		s := r.states[x.Peer]
+		s.State = bgp.Idle
+		r.states[x.Peer] = s
+	}
+	return resets, errs
 }
 
 // SetRoutes is part of bgp.Router.
@@ -171,13 +201,13 @@ func (r *Router) Advertised(_ context.Context, peer string) ([]bgp.Advertised, e
 }
 
 // Close is part of bgp.Router.
-func (r *Router) Close(_ context.Context, restart bool) error {
+func (r *Router) Close(_ context.Context, reason string, restart bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if restart {
-		r.note("close for a restart")
+		r.note("close for a restart: " + reason)
 	} else {
-		r.note("close")
+		r.note("close: " + reason)
 	}
 	return nil
 }

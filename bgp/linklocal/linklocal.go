@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -24,8 +27,10 @@ const (
 	solicitEvery = 4 * time.Second
 	// soonest is the least time between two answers to who asks for routers (RFC 4861, 10).
 	soonest = 3 * time.Second
-	// forgotten is how long a router must not have been heard for another one to take its place.
+	// forgotten is how long a router must not have been heard for another one to take its place. Before that it is asked if it is there:
+	// who advertises itself every 600 s answers in half a second (RFC 4861, 6.2.6).
 	forgotten = 60 * time.Second
+	doubted   = forgotten / 2
 	// retry is the wait after the interface could not be listened to.
 	retry = time.Second
 	// maxRouters that are kept in mind.
@@ -77,8 +82,11 @@ func (f *Finder) Router() (netip.Addr, error) {
 	case f.problem != nil:
 		return netip.Addr{}, f.problem
 	}
-	return netip.Addr{}, errors.New("no router advertisement was heard there; check that the router sends them on its end (FRR does where the interface is a neighbour)")
+	return netip.Addr{}, ErrNotHeard
 }
+
+// ErrNotHeard is for an interface that can be listened to, and on which no router has made itself known.
+var ErrNotHeard = errors.New("no router advertisement was heard there; check that the router sends them on its end (FRR does where the interface is a neighbour)")
 
 // Changed is closed when the router changes, or what keeps it from being found.
 func (f *Finder) Changed() <-chan struct{} {
@@ -101,15 +109,15 @@ func (f *Finder) Blame(router netip.Addr) {
 	}
 }
 
-// hear notes that a router is there.
+// hear notes that a router is there. Whoever is on the link can be many routers: the current one is not forgotten for them.
 func (f *Finder) hear(router netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
 	if _, known := f.heard[router]; !known && len(f.heard) >= maxRouters {
-		oldest := router
+		var oldest netip.Addr
 		for r, at := range f.heard {
-			if oldest == router || at.Before(f.heard[oldest]) {
+			if r != f.current && (!oldest.IsValid() || at.Before(f.heard[oldest])) {
 				oldest = r
 			}
 		}
@@ -144,13 +152,25 @@ func (f *Finder) tell() {
 	f.changed = make(chan struct{})
 }
 
+// fail notes why nothing can be heard; nil: it can. With the interface, who was heard on it is gone.
 func (f *Finder) fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if (err == nil) != (f.problem == nil) || err != nil && err.Error() != f.problem.Error() {
-		f.problem = err
+	news := (err == nil) != (f.problem == nil) || err != nil && err.Error() != f.problem.Error()
+	if f.problem = err; err != nil && f.current.IsValid() {
+		f.current, news = netip.Addr{}, true
+		clear(f.heard)
+	}
+	if news {
 		f.tell()
 	}
+}
+
+// doubtful reports whether the router is to be asked if it is there.
+func (f *Finder) doubtful() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.current.IsValid() || time.Since(f.heard[f.current]) >= doubted
 }
 
 // run listens on the interface, again when it has gone and come back.
@@ -171,10 +191,40 @@ var (
 	allRouters = netip.MustParseAddr("ff02::2")
 )
 
-func (f *Finder) listen(ctx context.Context) error {
+// find gives the interface as it is now. It has its number for a name, by which Go finds one at once that was made anew.
+func (f *Finder) find() (*net.Interface, error) {
 	ifi, err := net.InterfaceByName(f.ifname)
 	if err != nil {
-		return fmt.Errorf("this node has no interface %s", f.ifname)
+		return nil, fmt.Errorf("this node has no interface %s", f.ifname)
+	}
+	ifi.Name = strconv.Itoa(ifi.Index)
+	return ifi, nil
+}
+
+// bound reports whether a socket on the interface as it was, with that address, still hears what comes on it.
+func (f *Finder) bound(was *net.Interface, own netip.Addr) error {
+	ifi, err := f.find()
+	if err != nil {
+		return err
+	}
+	addrs, err := ifi.Addrs()
+	if err != nil {
+		return fmt.Errorf("read the addresses of interface %s: %w", f.ifname, err)
+	}
+	has := slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr() == own.WithZone("")
+	})
+	if ifi.Index != was.Index || !has {
+		return fmt.Errorf("interface %s was made anew, or has another link-local address", f.ifname)
+	}
+	return nil
+}
+
+func (f *Finder) listen(ctx context.Context) error {
+	ifi, err := f.find()
+	if err != nil {
+		return err
 	}
 	conn, own, err := ndp.Listen(ifi, ndp.LinkLocal)
 	if err != nil {
@@ -193,9 +243,14 @@ func (f *Finder) listen(ctx context.Context) error {
 
 	asked := make(chan struct{}, 1)
 	failed := make(chan error, 1)
-	go func() { failed <- f.read(conn, own, asked) }()
-	err = f.advertise(ctx, conn, ifi, asked, failed)
-	return errors.Join(err, conn.Close())
+	go func() {
+		defer close(failed)
+		failed <- f.read(conn, own, asked)
+	}()
+	err = errors.Join(f.advertise(ctx, conn, ifi, own, asked, failed), conn.Close())
+	for range failed { // until nothing is heard any more of what is forgotten now
+	}
+	return err
 }
 
 // read takes in what is heard until the socket is closed.
@@ -223,24 +278,30 @@ func (f *Finder) read(conn *ndp.Conn, own netip.Addr, asked chan<- struct{}) err
 	}
 }
 
-// advertise sends what makes this host known and routers answer, until the context ends or a socket fails.
-func (f *Finder) advertise(ctx context.Context, conn *ndp.Conn, ifi *net.Interface, asked <-chan struct{}, failed <-chan error) error {
+// advertise sends what makes this host known and routers answer, until the context ends or the socket is of no use any more.
+func (f *Finder) advertise(ctx context.Context, conn *ndp.Conn, ifi *net.Interface, own netip.Addr, asked <-chan struct{}, failed <-chan error) error {
 	var options []ndp.Option
 	if len(ifi.HardwareAddr) > 0 {
 		options = []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: ifi.HardwareAddr}}
 	}
 	here := &ndp.RouterAdvertisement{Options: options} // a lifetime of 0: no default router
 	who := &ndp.RouterSolicitation{Options: options}
-	// An error, as on a link that is down, passes with the link; what a socket cannot get over, its reader finds.
+	// Most errors, as on a link that is down, pass with the link. Those that say that the interface or the address is not there any more do not.
+	var lost error
 	send := func(m ndp.Message, to netip.Addr) {
-		if err := conn.WriteTo(m, nil, to); err != nil {
-			f.log.V(1).Info("Could not send on the interface", "to", to, "error", err.Error())
+		err := conn.WriteTo(m, nil, to)
+		if err == nil {
+			return
+		}
+		f.log.V(1).Info("Could not send on the interface", "to", to, "error", err.Error())
+		if errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EINVAL) {
+			lost = fmt.Errorf("send on interface %s: %w", f.ifname, err)
 		}
 	}
 	var advertised time.Time
 	tick := time.NewTimer(0)
 	defer tick.Stop()
-	for {
+	for lost == nil {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -257,10 +318,15 @@ func (f *Finder) advertise(ctx context.Context, conn *ndp.Conn, ifi *net.Interfa
 			continue
 		case <-tick.C:
 		}
+		if err := f.bound(ifi, own); err != nil {
+			return err
+		}
 		advertised = time.Now()
 		send(here, allNodes)
-		if _, err := f.Router(); err != nil {
+		if f.doubtful() {
 			send(who, allRouters)
+		}
+		if _, err := f.Router(); err != nil {
 			tick.Reset(solicitEvery)
 			continue
 		}
@@ -269,4 +335,5 @@ func (f *Finder) advertise(ctx context.Context, conn *ndp.Conn, ifi *net.Interfa
 		f.mu.Unlock()
 		tick.Reset(advertiseEvery)
 	}
+	return lost
 }

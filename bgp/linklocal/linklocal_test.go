@@ -3,6 +3,7 @@ package linklocal
 import (
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -65,11 +66,26 @@ func TestChoose(t *testing.T) {
 		f.hear(two)
 		f.Blame(one)
 		expect("blamed", two, true, changed)
+		// It is asked if it is still there before it is forgotten, and not forgotten for others that are many.
+		if f.doubtful() {
+			t.Error("who was just heard is in doubt")
+		}
+		time.Sleep(doubted)
+		if !f.doubtful() {
+			t.Error("who was not heard for long is in no doubt")
+		}
+		changed = f.Changed()
 		for i := range 3 * maxRouters {
-			f.hear(netip.AddrFrom16([16]byte{0xfe, 0x80, 15: byte(i)}).WithZone("eth0"))
+			time.Sleep(time.Millisecond)
+			f.hear(netip.AddrFrom16([16]byte{0xfe, 0x80, 14: 1, 15: byte(i)}).WithZone("eth0"))
 		}
 		if len(f.heard) > maxRouters {
 			t.Errorf("%d routers are kept", len(f.heard))
+		}
+		expect("many others", two, false, changed)
+		f.Blame(two)
+		if got, err := f.Router(); err != nil || got == two {
+			t.Errorf("blamed: %s, %v", got, err)
 		}
 	})
 }
@@ -111,12 +127,34 @@ func TestFind(t *testing.T) {
 
 	// The other end is a router: it hears us, and says so.
 	other.AddAddress("eth0", "fe80::2/64")
+	answer(t, other)
+	wait("found", func(router netip.Addr, _ error) bool { return router == addr("fe80::2%eth7") })
+
+	// The interface is another one of the same name, and so is the router.
+	own.DeleteLink("eth7")
+	testnet.Connect(own, "eth7", other, "eth0")
+	own.AddAddress("eth7", "fe80::1/64")
+	other.AddAddress("eth0", "fe80::3/64")
+	answer(t, other)
+	wait("found again", func(router netip.Addr, _ error) bool { return router == addr("fe80::3%eth7") })
+
+	// Without its link-local address nothing is heard.
+	own.DeleteAddress("eth7", "fe80::1/64")
+	wait("no address", func(_ netip.Addr, err error) bool {
+		return err != nil && strings.Contains(err.Error(), "which needs a link-local address")
+	})
+}
+
+// answer is what a router does on eth0: it hears who asks for it and makes itself known, and says so too.
+func answer(t *testing.T, other *testnet.Namespace) {
+	t.Helper()
 	conns := make(chan *ndp.Conn, 1)
 	other.Do(func() error {
 		ifi, err := net.InterfaceByName("eth0")
 		if err != nil {
 			return err
 		}
+		ifi.Name = strconv.Itoa(ifi.Index)
 		conn, _, err := ndp.Listen(ifi, ndp.LinkLocal)
 		if err == nil {
 			err = conn.JoinGroup(allRouters)
@@ -153,5 +191,24 @@ func TestFind(t *testing.T) {
 	if err := conn.WriteTo(&ndp.RouterAdvertisement{RouterLifetime: time.Minute}, nil, allNodes); err != nil {
 		t.Fatal(err)
 	}
-	wait("found", func(router netip.Addr, _ error) bool { return router == addr("fe80::2%eth7") })
+}
+
+// What is heard on a link is anybody's: whatever it is, it is read, or not, and does no harm.
+func FuzzMessage(f *testing.F) {
+	for _, m := range []ndp.Message{
+		&ndp.RouterAdvertisement{Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: net.HardwareAddr{2, 0, 0, 0, 0, 1}}, &ndp.MTU{MTU: 1500}}},
+		&ndp.RouterSolicitation{},
+	} {
+		b, err := ndp.MarshalMessage(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		m, err := ndp.ParseMessage(in)
+		if (err == nil) != (m != nil) {
+			t.Errorf("%v, %v", m, err)
+		}
+	})
 }

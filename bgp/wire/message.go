@@ -83,6 +83,19 @@ func message(t Type, body func([]byte) []byte) Message {
 	return b
 }
 
+// MinUpdate is the length of an UPDATE without prefixes and attributes, in bytes.
+const MinUpdate = HeaderLen + 4
+
+// AppendUpdate appends an UPDATE (RFC 4271, 4.3) to b. Its parts are encoded already, and together must leave it within MaxLen.
+func AppendUpdate(b, withdrawn, attributes, nlri []byte) []byte {
+	b = append(b, marker...)
+	b = binary.BigEndian.AppendUint16(b, uint16(MinUpdate+len(withdrawn)+len(attributes)+len(nlri)))
+	b = append(b, byte(TypeUpdate))
+	b = append(binary.BigEndian.AppendUint16(b, uint16(len(withdrawn))), withdrawn...)
+	b = append(binary.BigEndian.AppendUint16(b, uint16(len(attributes))), attributes...)
+	return append(b, nlri...)
+}
+
 // Keepalive is a KEEPALIVE message.
 func Keepalive() Message {
 	return message(TypeKeepalive, func(b []byte) []byte { return b })
@@ -110,9 +123,10 @@ func (f Family) String() string {
 	return fmt.Sprintf("family %d", uint16(f))
 }
 
-// ParseRouteRefresh reads the body of a ROUTE-REFRESH (RFC 2918). Other families than ours, and the marks of RFC 7313, are not ok.
+// ParseRouteRefresh reads the body of a ROUTE-REFRESH (RFC 2918). Other families than ours are not ok. The reserved byte has no meaning:
+// only to who has announced RFC 7313, which we do not, could it be a mark.
 func ParseRouteRefresh(body []byte) (f Family, ok bool) {
-	if len(body) != 4 || body[2] != 0 || body[3] != unicast {
+	if len(body) != 4 || body[3] != unicast {
 		return 0, false
 	}
 	f = Family(binary.BigEndian.Uint16(body))

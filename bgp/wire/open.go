@@ -118,7 +118,8 @@ func ParseOpen(body []byte) (*Open, error) {
 	}
 	malformed := &Notification{Code: OpenError}
 	params, wide := body[10:], 1
-	if int(body[9]) == 255 && len(params) >= 3 && params[0] == paramExtended {
+	// Once the type says that lengths have two bytes, the one before it counts no more, whatever it is (RFC 9072, 2).
+	if body[9] != 0 && len(params) >= 3 && params[0] == paramExtended {
 		if int(binary.BigEndian.Uint16(params[1:])) != len(params)-3 {
 			return nil, malformed
 		}

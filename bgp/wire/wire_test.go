@@ -42,17 +42,19 @@ func TestOpenOfOthers(t *testing.T) {
 		want Open
 		sub  int // of the error; -1: none
 	}{
-		"no parameters":        {[]byte{0}, Open{ASN: 65001, IPv4: true}, -1},
-		"unknown capabilities": {[]byte{8, 2, 6, 73, 1, 'x', 6, 0, 70, 0}[:9], Open{}, 0},
-		"two parameters":       {[]byte{12, 2, 2, 2, 0, 2, 6, 1, 4, 0, 2, 0, 1}, Open{ASN: 65001, IPv6: true, RouteRefresh: true}, -1},
-		"extended parameters":  {[]byte{255, 255, 0, 9, 2, 0, 6, 65, 4, 0, 1, 0, 0}, Open{ASN: 65536, IPv4: true, FourOctetASN: true}, -1},
-		"multicast":            {[]byte{8, 2, 6, 1, 4, 0, 1, 0, 2}, Open{ASN: 65001}, -1},
-		"authentication":       {[]byte{3, 1, 1, 0}, Open{}, int(UnsupportedParameter)},
-		"length too long":      {[]byte{9, 2, 6, 1, 4, 0, 1, 0, 1}, Open{}, 0},
-		"capability cut":       {[]byte{7, 2, 5, 1, 4, 0, 1, 0}, Open{}, 0},
-		"short capability":     {[]byte{5, 2, 3, 65, 1, 0}, Open{}, 0},
-		"odd restart":          {[]byte{7, 2, 5, 64, 3, 0, 1, 0}, Open{}, 0},
-		"odd next hop":         {[]byte{5, 2, 3, 5, 1, 0}, Open{}, 0},
+		"no parameters":          {[]byte{0}, Open{ASN: 65001, IPv4: true}, -1},
+		"unknown capabilities":   {[]byte{8, 2, 6, 73, 1, 'x', 6, 0, 70, 0}[:9], Open{}, 0},
+		"two parameters":         {[]byte{12, 2, 2, 2, 0, 2, 6, 1, 4, 0, 2, 0, 1}, Open{ASN: 65001, IPv6: true, RouteRefresh: true}, -1},
+		"extended parameters":    {[]byte{255, 255, 0, 9, 2, 0, 6, 65, 4, 0, 1, 0, 0}, Open{ASN: 65536, IPv4: true, FourOctetASN: true}, -1},
+		"extended, and a length": {[]byte{12, 255, 0, 9, 2, 0, 6, 65, 4, 0, 1, 0, 0}, Open{ASN: 65536, IPv4: true, FourOctetASN: true}, -1},
+		"extended, of no length": {[]byte{0, 255, 0, 9, 2, 0, 6, 65, 4, 0, 1, 0, 0}, Open{}, 0},
+		"multicast":              {[]byte{8, 2, 6, 1, 4, 0, 1, 0, 2}, Open{ASN: 65001}, -1},
+		"authentication":         {[]byte{3, 1, 1, 0}, Open{}, int(UnsupportedParameter)},
+		"length too long":        {[]byte{9, 2, 6, 1, 4, 0, 1, 0, 1}, Open{}, 0},
+		"capability cut":         {[]byte{7, 2, 5, 1, 4, 0, 1, 0}, Open{}, 0},
+		"short capability":       {[]byte{5, 2, 3, 65, 1, 0}, Open{}, 0},
+		"odd restart":            {[]byte{7, 2, 5, 64, 3, 0, 1, 0}, Open{}, 0},
+		"odd next hop":           {[]byte{5, 2, 3, 5, 1, 0}, Open{}, 0},
 	} {
 		got, err := ParseOpen(append(bytes.Clone(fixed), c.body...))
 		if c.sub < 0 {
@@ -111,7 +113,10 @@ func TestRead(t *testing.T) {
 	if f, ok := ParseRouteRefresh(RouteRefresh(IPv6).Body()); !ok || f != IPv6 {
 		t.Errorf("refresh: %s, %t", f, ok)
 	}
-	for _, body := range [][]byte{{0, 1, 1, 1}, {0, 1, 0, 2}, {0, 3, 0, 1}, {0, 1, 0, 1, 0}} {
+	if f, ok := ParseRouteRefresh([]byte{0, 1, 1, 1}); !ok || f != IPv4 {
+		t.Errorf("refresh with something reserved: %s, %t", f, ok)
+	}
+	for _, body := range [][]byte{{0, 1, 0, 2}, {0, 3, 0, 1}, {0, 1, 0, 1, 0}} {
 		if _, ok := ParseRouteRefresh(body); ok {
 			t.Errorf("refresh %v is taken", body)
 		}

@@ -15,12 +15,13 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/bgp"
-	"fairlead.io/fairlead/bgp/gobgp"
+	"fairlead.io/fairlead/bgp/engine"
+	"fairlead.io/fairlead/internal/memory"
+	"fairlead.io/fairlead/internal/metrics"
 	"fairlead.io/fairlead/internal/version"
 	"fairlead.io/fairlead/l2/membership"
 	"fairlead.io/fairlead/l2/netif"
@@ -36,12 +37,13 @@ func main() {
 
 type flags struct {
 	speaker.Options
-	gossipBind, exclude     string
-	gossipProfile           string
-	gossipPort, bfdPort     uint
-	bfdMultiplier           uint
-	metricsAddr, healthAddr string
-	showVersion             bool
+	gossipBind, exclude string
+	gossipProfile       string
+	gossipPort, bfdPort uint
+	bfdMultiplier       uint
+	metrics             metrics.Flags
+	healthAddr          string
+	showVersion         bool
 }
 
 func parse() (*flags, *zap.Options, error) {
@@ -69,7 +71,7 @@ func parse() (*flags, *zap.Options, error) {
 	flag.DurationVar(&f.Announce.Refresh, "l2-refresh-interval", time.Minute, "time between announcements while nothing changes; 0: none")
 	flag.Float64Var(&f.Announce.Rate, "l2-announce-rate", 2000, "announcements per second, over all addresses")
 	flag.DurationVar(&f.Announce.HandOver, "l2-hand-over-time", 3*time.Second, "how long to answer for an address that another node has won but does not announce")
-	flag.StringVar(&f.metricsAddr, "metrics-bind-address", ":9790", "address of the metrics; 0: none")
+	f.metrics.Register(flag.CommandLine)
 	flag.StringVar(&f.healthAddr, "health-probe-bind-address", "127.0.0.1:9791", "address of /healthz and /readyz; 0: none")
 	flag.BoolVar(&f.showVersion, "version", false, "print the version and exit")
 	flag.Parse()
@@ -110,10 +112,14 @@ func parse() (*flags, *zap.Options, error) {
 	if f.InterfacesExclude, err = netif.ParseExclude(f.exclude); err != nil {
 		return nil, nil, fmt.Errorf("--interfaces-exclude: %w", err)
 	}
+	if err := f.metrics.Check(); err != nil {
+		return nil, nil, err
+	}
 	return f, logging, nil
 }
 
 func run() error {
+	garbage := memory.Start()
 	f, logging, err := parse()
 	if err != nil {
 		return err
@@ -126,9 +132,10 @@ func run() error {
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
 	f.Log = log
-	f.Registerer = metrics.Registry
-	f.Router = func(ctx context.Context, routerID netip.Addr) (bgp.Router, error) {
-		return gobgp.New(ctx, routerID, log.WithName("gobgp"))
+	f.Registerer = ctrlmetrics.Registry
+	f.Started = garbage.Rest
+	f.Router = func(_ context.Context, routerID netip.Addr) (bgp.Router, error) {
+		return engine.New(routerID, log.WithName("bgp"))
 	}
 
 	// The first signal hands over and stops, the second stops at once.
@@ -144,11 +151,17 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	opts.Metrics = metricsserver.Options{BindAddress: f.metricsAddr}
+	opts.Metrics.BindAddress = "0" // see metrics.Flags.Add
+	if err := metrics.RegisterBuildInfo(ctrlmetrics.Registry); err != nil {
+		return err
+	}
 	opts.HealthProbeBindAddress = f.healthAddr
 	mgr, err := ctrl.NewManager(cfg, opts)
 	if err != nil {
 		return fmt.Errorf("make the manager: %w", err)
+	}
+	if err := f.metrics.Add(mgr, ctrlmetrics.Registry); err != nil {
+		return err
 	}
 	s, err := speaker.New(mgr, f.Options)
 	if err != nil {

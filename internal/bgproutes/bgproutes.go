@@ -53,10 +53,10 @@ type prepared struct {
 
 type forNode struct {
 	selected bool
-	v4, v6   *bgp.Advertisement // nil: it goes to no peer
+	v4, v6   []*bgp.Advertisement // to external and to internal peers, if there are any
 }
 
-func (f *forNode) of(addr netip.Addr) *bgp.Advertisement {
+func (f *forNode) of(addr netip.Addr) []*bgp.Advertisement {
 	if addr.Is4() {
 		return f.v4
 	}
@@ -65,8 +65,8 @@ func (f *forNode) of(addr netip.Addr) *bgp.Advertisement {
 
 // offer is what a bgp.Advertisement is made of.
 type offer struct {
-	node, name string
-	v4         bool
+	node, name   string
+	v4, internal bool
 }
 
 // Prepare takes over changes of the fields.
@@ -100,17 +100,27 @@ func (c *Cluster) on(name string) *prepared {
 	for i, adv := range c.BGP.Advertisements {
 		f := &p.advs[i]
 		if f.selected = adv.SelectsNode(node.Labels); f.selected {
-			f.v4, f.v6 = c.offer(p, adv, true), c.offer(p, adv, false)
+			f.v4, f.v6 = c.offers(p, adv, true), c.offers(p, adv, false)
 		}
 	}
 	return p
 }
 
-// offer is what an advertisement comes to on a node for one family; nil: it goes to no peer. While it stays the same it is one pointer.
-func (c *Cluster) offer(p *prepared, adv *config.BGPAdvertisement, v4 bool) *bgp.Advertisement {
+// offers are what an advertisement comes to on a node for one family.
+func (c *Cluster) offers(p *prepared, adv *config.BGPAdvertisement, v4 bool) (out []*bgp.Advertisement) {
+	for _, internal := range []bool{false, true} {
+		if o := c.offer(p, adv, v4, internal); o != nil {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// offer is what it comes to for the peers of one type; nil: it goes to none. While it stays the same it is one pointer.
+func (c *Cluster) offer(p *prepared, adv *config.BGPAdvertisement, v4, internal bool) *bgp.Advertisement {
 	var peers []string
 	for _, peer := range p.on.Peers {
-		if adv.Names(peer.Name) && p.carries(peer, v4) == "" {
+		if peer.Internal() == internal && adv.Names(peer.Name) && p.carries(peer, v4) == "" {
 			peers = append(peers, peer.Name)
 		}
 	}
@@ -118,8 +128,8 @@ func (c *Cluster) offer(p *prepared, adv *config.BGPAdvertisement, v4 bool) *bgp
 		return nil
 	}
 	slices.Sort(peers)
-	key := offer{p.name, adv.Name, v4}
-	out := &bgp.Advertisement{Name: adv.Name, Created: adv.Created, Peers: peers, Attributes: adv.Attributes}
+	key := offer{p.name, adv.Name, v4, internal}
+	out := &bgp.Advertisement{Name: adv.Name, Created: adv.Created, Peers: peers, Attributes: adv.Attributes.For(internal)}
 	if b := c.before[key]; b != nil && b.Created.Equal(out.Created) && slices.Equal(b.Peers, peers) && b.Attributes.Equal(&out.Attributes) {
 		out = b
 	}
@@ -159,7 +169,7 @@ func (c *Cluster) Wants(node string, s *view.Service) []bgp.Want {
 			continue
 		}
 		for _, i := range f.advs {
-			if adv := p.advs[i].of(addr); adv != nil {
+			for _, adv := range p.advs[i].of(addr) {
 				wants = append(wants, bgp.Want{Prefix: c.BGP.Advertisements[i].Prefix(addr), By: adv})
 			}
 		}
@@ -230,5 +240,5 @@ func (c *Cluster) readyElsewhere(p *prepared, s *view.Service, addr netip.Addr, 
 // could reports whether a node advertises an address that these advertisements select, whatever the state of its data plane.
 func (p *prepared) could(s *view.Service, addr netip.Addr, advs []int) bool {
 	return p.why == "" && (!s.Local || s.Endpoints.On(addr, p.name)) &&
-		slices.ContainsFunc(advs, func(i int) bool { return p.advs[i].of(addr) != nil })
+		slices.ContainsFunc(advs, func(i int) bool { return len(p.advs[i].of(addr)) > 0 })
 }

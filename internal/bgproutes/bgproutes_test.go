@@ -292,16 +292,18 @@ func TestPeers(t *testing.T) {
 	if got := c.BFD("a"); len(got) != 1 || got["tor6"].Name != "fast" {
 		t.Errorf("BFD: %+v", got)
 	}
-	if id := c.RouterID("a").String(); id != "1.2.3.4" {
-		t.Errorf("router ID %s", id)
+	if id, made := c.RouterID("a"); id.String() != "1.2.3.4" || made {
+		t.Errorf("router ID %s, made: %t", id, made)
 	}
 	c = cluster(t, tor, func(s *setup) {
 		s.Nodes["b"] = view.Node{Addresses: []netip.Addr{v6}}
 		s.Nodes["c"] = view.Node{Addresses: []netip.Addr{v6}}
 	})
-	a, b, c2 := c.RouterID("a"), c.RouterID("b"), c.RouterID("c")
-	if a.String() != "192.168.100.10" || !b.Is4() || b.IsUnspecified() || b == c2 {
-		t.Errorf("router IDs %s, %s, %s", a, b, c2)
+	a, madeA := c.RouterID("a")
+	b, madeB := c.RouterID("b")
+	c2, madeC := c.RouterID("c")
+	if a.String() != "192.168.100.10" || !b.Is4() || b.IsUnspecified() || b == c2 || madeA || !madeB || !madeC {
+		t.Errorf("router IDs %s, %s, %s, made: %t, %t, %t", a, b, c2, madeA, madeB, madeC)
 	}
 }
 
@@ -375,6 +377,10 @@ func TestRivals(t *testing.T) {
 	pref := func(n int64) func(*v1beta1.BGPAdvertisementSpec) {
 		return func(s *v1beta1.BGPAdvertisementSpec) { s.LocalPref = &n }
 	}
+	prepend := func(n int32) func(*v1beta1.BGPAdvertisementSpec) {
+		return func(s *v1beta1.BGPAdvertisementSpec) { s.ASPathPrepend = n }
+	}
+	inside := func(s *v1beta1.BGPPeerSpec) { *s.PeerASN = s.MyASN }
 	onNode := func(name string) func(*v1beta1.BGPAdvertisementSpec) {
 		return func(s *v1beta1.BGPAdvertisementSpec) { s.NodeSelectors = match("name", name) }
 	}
@@ -403,15 +409,24 @@ func TestRivals(t *testing.T) {
 			s.adv("y", pref(2), onNode("b"))
 			s.adv("z", pref(3))
 		}, []string{"z loses localPref to x", "z loses localPref to y"}},
+		// What does not count for a peer is no conflict.
+		"local preferences, to an external peer": {func(s *setup) { s.adv("x", pref(1), to("out")); s.adv("y", pref(2), to("out")) }, nil},
+		"prepended, to an internal peer":         {func(s *setup) { s.adv("x", prepend(1), to("tor")); s.adv("y", prepend(2), to("tor")) }, nil},
+		"prepended, to both": {func(s *setup) { s.adv("x", prepend(1), to("tor", "out")); s.adv("y", prepend(2), to("tor", "out")) },
+			[]string{"y loses asPathPrepend to x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := cluster(t, tor, func(s *setup) { s.peer("tor2", "192.168.100.2") }, tt.setup)
+			c := cluster(t, func(s *setup) {
+				s.peer("tor", "192.168.100.1", inside)
+				s.peer("tor2", "192.168.100.2", inside)
+				s.peer("out", "192.168.100.3")
+			}, tt.setup)
 			var table bgp.Table[int]
 			table.Set(1, c.Rivals(aService(func(s *view.Service) { s.Endpoints = onNodes() })))
 			if got := losers(table.Conflicts()); !slices.Equal(got, tt.want) {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
-			if meet := len(table.Routes()) > 0; meet == slices.Contains([]string{"none", "on different nodes", "to different peers"}, name) {
+			if meet := len(table.Routes()) > 0; meet == slices.Contains([]string{"none", "on different nodes", "to different peers", "local preferences, to an external peer", "prepended, to an internal peer"}, name) {
 				t.Errorf("they meet: %t", meet)
 			}
 			if len(tt.want) > 0 && table.Conflicts()[0].Prefix != netip.MustParsePrefix("192.168.100.240/32") {

@@ -53,7 +53,7 @@ func (c *Cluster) Paths(s *view.Service, addr netip.Addr) (*Paths, Reason) {
 		}
 		var peers []string
 		for _, i := range advs {
-			if adv := on.advs[i].of(addr); adv != nil {
+			for _, adv := range on.advs[i].of(addr) {
 				peers = append(peers, adv.Peers...)
 			}
 		}

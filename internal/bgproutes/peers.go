@@ -77,18 +77,18 @@ func (c *Cluster) BFD(node string) map[string]*config.BFDProfile {
 }
 
 // RouterID is the BGP identifier of a node: what its peers ask for, else its IPv4 address, else a number made from its name, which need
-// not be an address (RFC 6286). It is always valid.
-func (c *Cluster) RouterID(node string) netip.Addr {
+// not be an address (RFC 6286) and is no better than one that is in use. It is always valid.
+func (c *Cluster) RouterID(node string) (id netip.Addr, made bool) {
 	p := c.on(node)
 	if p.on.RouterID.IsValid() {
-		return p.on.RouterID
+		return p.on.RouterID, false
 	}
 	if addr := p.first(true); addr.IsValid() {
-		return addr
+		return addr, false
 	}
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(node)) // it never fails
-	var id [4]byte
-	binary.BigEndian.PutUint32(id[:], max(h.Sum32(), 1))
-	return netip.AddrFrom4(id)
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], max(h.Sum32(), 1))
+	return netip.AddrFrom4(b), true
 }

@@ -44,6 +44,9 @@ func random(t *testing.T, r *rand.Rand) (*Cluster, []*view.Service) {
 			s.peer(fmt.Sprint("peer", i), fmt.Sprintf("192.168.100.%d", 1+r.IntN(5)), func(s *v1beta1.BGPPeerSpec) {
 				s.NodeSelectors = selectors()
 				if coin() {
+					*s.PeerASN = s.MyASN
+				}
+				if coin() {
 					s.AddressFamilies = []v1beta1.AddressFamily{[]v1beta1.AddressFamily{"ipv4", "ipv6"}[r.IntN(2)]}
 				}
 			})
@@ -62,6 +65,12 @@ func random(t *testing.T, r *rand.Rand) (*Cluster, []*view.Service) {
 				}
 				if coin() {
 					s.LocalPref = new(int64(r.IntN(3)))
+				}
+				if coin() {
+					s.ASPathPrepend = int32(r.IntN(3))
+				}
+				if coin() {
+					s.MED = new(int64(r.IntN(3)))
 				}
 			})
 		}

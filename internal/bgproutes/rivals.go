@@ -3,7 +3,6 @@ package bgproutes
 import (
 	"encoding/binary"
 	"maps"
-	"net/netip"
 	"slices"
 
 	"fairlead.io/fairlead/bgp"
@@ -12,7 +11,7 @@ import (
 
 // rivals are the advertisements that want different attributes and meet on some node for some peer, by index. Instead of the peers they
 // have each set of advertisements that meet somewhere, which are few however many nodes there are.
-type rivals struct{ v4, v6 map[int]*bgp.Advertisement }
+type rivals struct{ v4, v6 map[int][]*bgp.Advertisement }
 
 // Rivals are what a bgp.Table needs to find the conflicts of advertisements over the routes of a Service, on all nodes at once and
 // whatever its endpoints. Its conflicts are true but for the peers, which stand for several. Mostly there are none, and it costs nothing.
@@ -31,8 +30,11 @@ func (c *Cluster) Rivals(s *view.Service) []bgp.Want {
 		}
 		name, set := c.Pools.Of(addr, s.Pool(addr))
 		for i, adv := range c.BGP.Advertisements {
-			if meet[i] != nil && adv.SelectsPool(name, set) && adv.SelectsService(s.Labels) {
-				wants = append(wants, bgp.Want{Prefix: adv.Prefix(addr), By: meet[i]})
+			if len(meet[i]) == 0 || !adv.SelectsPool(name, set) || !adv.SelectsService(s.Labels) {
+				continue
+			}
+			for _, by := range meet[i] {
+				wants = append(wants, bgp.Want{Prefix: adv.Prefix(addr), By: by})
 			}
 		}
 	}
@@ -40,12 +42,25 @@ func (c *Cluster) Rivals(s *view.Service) []bgp.Want {
 }
 
 // meetings finds which advertisements meet that contradict each other.
-func (c *Cluster) meetings(v4 bool) map[int]*bgp.Advertisement {
+func (c *Cluster) meetings(v4 bool) map[int][]*bgp.Advertisement {
+	out := map[int][]*bgp.Advertisement{}
+	for _, internal := range []bool{false, true} {
+		for i, adv := range c.meetingsAt(v4, internal) {
+			out[i] = append(out[i], adv)
+		}
+	}
+	return out
+}
+
+// meetingsAt finds them for peers of one type.
+func (c *Cluster) meetingsAt(v4, internal bool) map[int]*bgp.Advertisement {
 	advs := c.BGP.Advertisements
+	attributes := make([]bgp.Attributes, len(advs))
 	contradicts := make([]bool, len(advs)) // some other one
 	for i := range advs {
+		attributes[i] = advs[i].Attributes.For(internal)
 		for j := range i {
-			if bgp.Contradict(&advs[i].Attributes, &advs[j].Attributes) {
+			if bgp.Contradict(&attributes[i], &attributes[j]) {
 				contradicts[i], contradicts[j] = true, true
 			}
 		}
@@ -59,16 +74,12 @@ func (c *Cluster) meetings(v4 bool) map[int]*bgp.Advertisement {
 	if len(list) == 0 {
 		return nil
 	}
-	family := netip.IPv6Unspecified()
-	if v4 {
-		family = netip.IPv4Unspecified()
-	}
 	sets := map[string][]int{}
 	for name := range c.Nodes {
-		p := c.on(name)
+		c.on(name) // makes its offers
 		byPeer := map[string][]int{}
 		for _, i := range list {
-			if adv := p.advs[i].of(family); adv != nil {
+			if adv := c.made[offer{name, advs[i].Name, v4, internal}]; adv != nil {
 				for _, peer := range adv.Peers {
 					byPeer[peer] = append(byPeer[peer], i)
 				}
@@ -89,7 +100,7 @@ func (c *Cluster) meetings(v4 bool) map[int]*bgp.Advertisement {
 		}
 		for _, i := range sets[key] {
 			if out[i] == nil {
-				out[i] = &bgp.Advertisement{Name: advs[i].Name, Created: advs[i].Created, Attributes: advs[i].Attributes}
+				out[i] = &bgp.Advertisement{Name: advs[i].Name, Created: advs[i].Created, Attributes: attributes[i]}
 			}
 			out[i].Peers = append(out[i].Peers, key)
 		}

@@ -73,6 +73,9 @@ func CompileBGP(o *BGPObjects) *BGP {
 			continue
 		}
 		out.Peers = append(out.Peers, p)
+		if most := p.keepaliveMost(); p.KeepaliveTime > most {
+			out.note(KindBGPPeer, obj.Name, "", fmt.Sprintf("spec.keepaliveTime %s counts as %s, a third of holdTime: lower it, or raise spec.holdTime", p.KeepaliveTime, most))
+		}
 	}
 	slices.Sort(out.PeerNames)
 	aliases := compileCommunities(byAge(o.Communities), out)

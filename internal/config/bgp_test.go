@@ -324,7 +324,7 @@ func TestCompileBGPAdvertisement(t *testing.T) {
 	}{
 		{with("no-export", "nobody"), v1beta1.ReasonUnknownCommunity, `spec.communities[1]: "nobody" is neither a well-known name`},
 		{with("70000:1"), v1beta1.ReasonInvalidCommunity, `spec.communities[0]: "70000:1"`},
-		{with("large:4294967295:1:1"), v1beta1.ReasonInvalidCommunity, "RFC 7300"},
+		{with("large:4294967295:1:1"), v1beta1.ReasonInvalidCommunity, "(RFC 7300): choose another one"},
 		{with("+1:1"), v1beta1.ReasonInvalidCommunity, `"+1:1"`},
 		{func(s *v1beta1.BGPAdvertisementSpec) { s.AggregationLength = new(int32(33)) }, v1beta1.ReasonInvalidSpec, "spec.aggregationLength: 33"},
 		{func(s *v1beta1.BGPAdvertisementSpec) { s.AggregationLengthV6 = new(int32(0)) }, v1beta1.ReasonInvalidSpec, "spec.aggregationLengthV6: 0"},
@@ -340,6 +340,25 @@ func TestCompileBGPAdvertisement(t *testing.T) {
 		}
 		if len(out.Advertisements) != 1 || out.Advertisements[0].Name != "good" {
 			t.Errorf("%s: its neighbour is refused as well", tt.words)
+		}
+	}
+}
+
+// A keepalive time that is too long for the hold time is said to count for less, and one that the API refuses is refused here.
+func TestKeepaliveTime(t *testing.T) {
+	keepalive := func(hold, keepalive float64) func(*v1beta1.BGPPeerSpec) {
+		return func(s *v1beta1.BGPPeerSpec) { s.HoldTime, s.KeepaliveTime = seconds(hold), seconds(keepalive) }
+	}
+	out := CompileBGP(&BGPObjects{Peers: []v1beta1.BGPPeer{
+		aPeer("third", 0, keepalive(30, 10)), aPeer("long", 1, at("10.0.0.1"), keepalive(30, 20)), aPeer("endless", 2, at("10.0.0.2"), keepalive(65535, 21846)),
+		aPeer("longest", 3, at("10.0.0.3"), keepalive(65535, 21845)),
+	}})
+	for name, want := range map[string][]Note{
+		"third": nil, "longest": nil, "endless": nil,
+		"long": {{Text: "spec.keepaliveTime 20s counts as 10s, a third of holdTime: lower it, or raise spec.holdTime"}},
+	} {
+		if got := out.Notes(KindBGPPeer, name); !reflect.DeepEqual(got, want) || (out.Refused(KindBGPPeer, name) != nil) != (name == "endless") {
+			t.Errorf("%s: %+v, %v", name, got, out.Refused(KindBGPPeer, name))
 		}
 	}
 }

@@ -197,8 +197,8 @@ func (p *BGPPeer) compileTimes(spec *v1beta1.BGPPeerSpec) *Error {
 	if err := seconds("holdTime", spec.HoldTime, 3*time.Second, most, 90*time.Second, &p.HoldTime); err != nil {
 		return err
 	}
-	third := (p.HoldTime / 3).Truncate(time.Second)
-	if err := seconds("keepaliveTime", spec.KeepaliveTime, time.Second, p.HoldTime, third, &p.KeepaliveTime); err != nil {
+	// As the API has it: a third of the longest hold time is the most that has an effect.
+	if err := seconds("keepaliveTime", spec.KeepaliveTime, time.Second, min(p.HoldTime, most/3), p.keepaliveMost(), &p.KeepaliveTime); err != nil {
 		return err
 	}
 	if err := seconds("connectTime", spec.ConnectTime, time.Second, most, 5*time.Second, &p.ConnectTime); err != nil {
@@ -209,6 +209,9 @@ func (p *BGPPeer) compileTimes(spec *v1beta1.BGPPeerSpec) *Error {
 	}
 	return nil
 }
+
+// keepaliveMost is the longest time between keepalives that the hold time allows.
+func (p *BGPPeer) keepaliveMost() time.Duration { return (p.HoldTime / 3).Truncate(time.Second) }
 
 func (p *BGPPeer) compileOptions(spec *v1beta1.BGPPeerSpec) *Error {
 	p.MultiHop, p.TTLSecurity = spec.EBGPMultiHop, spec.TTLSecurity

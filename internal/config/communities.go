@@ -9,7 +9,7 @@ import (
 	"fairlead.io/fairlead/bgp"
 )
 
-// reservedAdministrator of large communities: the last AS number, reserved by RFC 7300. Ours carry internal marks under it.
+// reservedAdministrator of large communities, the last AS number, is nobody's (RFC 7300; RFC 8092, 5 has operators leave it alone).
 const reservedAdministrator = 1<<32 - 1
 
 // Aliases are the communities that Community objects give a name.
@@ -65,7 +65,7 @@ func parseCommunity(text string) (bgp.Communities, error) {
 		return c, err //nolint:wrapcheck // it quotes the text
 	}
 	if slices.ContainsFunc(c.Large, func(l bgp.LargeCommunity) bool { return l.Global == reservedAdministrator }) {
-		return c, fmt.Errorf("%q has the reserved AS number %d (RFC 7300), which Fairlead uses itself: choose another one", text, reservedAdministrator)
+		return c, fmt.Errorf("%q has the reserved AS number %d (RFC 7300): choose another one", text, reservedAdministrator)
 	}
 	return c, nil
 }

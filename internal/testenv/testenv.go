@@ -38,7 +38,12 @@ rules:
 
 // Start an API server with the binaries in bin/tools and the CRDs in config/crd/bases of the module. The service range is
 // dual stack: 10.96.0.0/16 and fd00:96::/108.
-func Start() (*Env, error) {
+func Start() (*Env, error) { return start(true) }
+
+// StartEmpty is Start without Fairlead's kinds, for tests of what installs them.
+func StartEmpty() (*Env, error) { return start(false) }
+
+func start(kinds bool) (*Env, error) {
 	root, err := Root()
 	if err != nil {
 		return nil, err
@@ -49,10 +54,9 @@ func Start() (*Env, error) {
 			return nil, fmt.Errorf("find the API server's binaries (make builds them): %w", err)
 		}
 	}
-	env := &envtest.Environment{
-		BinaryAssetsDirectory: tools,
-		CRDDirectoryPaths:     []string{filepath.Join(root, "config", "crd", "bases")},
-		ErrorIfCRDPathMissing: true,
+	env := &envtest.Environment{BinaryAssetsDirectory: tools, ErrorIfCRDPathMissing: true}
+	if kinds {
+		env.CRDDirectoryPaths = []string{filepath.Join(root, "config", "crd", "bases")}
 	}
 	dir, err := os.MkdirTemp("", "fairlead-testenv-")
 	if err != nil {

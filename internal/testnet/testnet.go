@@ -181,6 +181,18 @@ func (n *Namespace) Bridge(name string, ports ...string) {
 	})
 }
 
+// Join joins an interface to a bridge that there is.
+func (n *Namespace) Join(bridge, port string) {
+	n.t.Helper()
+	n.onLink(bridge, func(b netlink.Link) error {
+		link, err := netlink.LinkByName(port)
+		if err != nil {
+			return fmt.Errorf("find %s: %w", port, err)
+		}
+		return netlink.LinkSetMaster(link, b)
+	})
+}
+
 // SetLink sets an interface up or down. With one end of a cable down, the other loses its carrier.
 func (n *Namespace) SetLink(name string, up bool) {
 	n.t.Helper()
@@ -190,6 +202,12 @@ func (n *Namespace) SetLink(name string, up bool) {
 		}
 		return netlink.LinkSetDown(link)
 	})
+}
+
+// DeleteLink removes an interface; of a cable, both ends.
+func (n *Namespace) DeleteLink(name string) {
+	n.t.Helper()
+	n.onLink(name, netlink.LinkDel)
 }
 
 // AddAddress adds an address like 192.0.2.1/24 to an interface, usable at once.

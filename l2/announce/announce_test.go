@@ -36,6 +36,7 @@ type network struct {
 	joined map[string]int // "eth0 fd00::1"
 	open   map[string]int
 	refuse error
+	unsent error // of all that is sent
 }
 
 type sent struct {
@@ -62,6 +63,9 @@ func (n *network) opener(ifi netif.Interface, _ Handler) (Port, error) {
 func (p fakePort) Announce(a netip.Addr) error {
 	p.n.mu.Lock()
 	defer p.n.mu.Unlock()
+	if p.n.unsent != nil {
+		return p.n.unsent
+	}
 	p.n.sent = append(p.n.sent, sent{p.name, a, time.Since(p.n.start)})
 	return nil
 }
@@ -69,6 +73,9 @@ func (p fakePort) Announce(a netip.Addr) error {
 func (p fakePort) Probe(a netip.Addr) error {
 	p.n.mu.Lock()
 	defer p.n.mu.Unlock()
+	if p.n.unsent != nil {
+		return p.n.unsent
+	}
 	p.n.probed = append(p.n.probed, sent{p.name, a, time.Since(p.n.start)})
 	return nil
 }
@@ -179,6 +186,83 @@ func TestRefresh(t *testing.T) {
 		want := []time.Duration{0, time.Second, 61 * time.Second, 121 * time.Second}
 		if got := times(n.take()); !slices.Equal(got, want) {
 			t.Errorf("announced at %v, want %v", got, want)
+		}
+	})
+}
+
+func TestRefreshesTogether(t *testing.T) {
+	run(t, func(c *Config) { c.Count, c.Refresh = 1, time.Minute }, func(t *testing.T, a *Announcer, n *network) {
+		a.Own(addr, nil, AtOnce)
+		time.Sleep(300 * time.Millisecond)
+		a.Own(addr.Next(), nil, AtOnce)
+		time.Sleep(500 * time.Millisecond)
+		a.Repeat(addr)
+		time.Sleep(121 * time.Second)
+		synctest.Wait()
+		want := []time.Duration{0, 300 * time.Millisecond, 800 * time.Millisecond, 61 * time.Second, 61 * time.Second, 121 * time.Second, 121 * time.Second}
+		if got := times(n.take()); !slices.Equal(got, want) {
+			t.Errorf("announced at %v, want %v", got, want)
+		}
+	})
+}
+
+// What could be sent nowhere is sent again, and a probe that was not sent is no probe that nobody has answered.
+func TestUnsent(t *testing.T) {
+	fail := func(n *network, err error) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.unsent = err
+	}
+	for _, care := range []Care{Confirm, Probe} {
+		run(t, func(c *Config) { c.Count = 2 }, func(t *testing.T, a *Announcer, n *network) {
+			fail(n, errors.New("no buffer space available"))
+			a.Own(addr, nil, care)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if a.Answers("eth0", addr) {
+				t.Errorf("care %d: answers, and nobody was asked", care)
+			}
+			fail(n, nil)
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if want := map[Care]int{Confirm: 1, Probe: probeCount}[care]; len(n.probed) != want || !a.Answers("eth0", addr) {
+				t.Errorf("care %d: %d probes, answers %t; want %d", care, len(n.probed), a.Answers("eth0", addr), want)
+			}
+		})
+	}
+	run(t, func(c *Config) { c.Count = 2 }, func(t *testing.T, a *Announcer, n *network) {
+		fail(n, errors.New("no buffer space available"))
+		a.Own(addr, nil, AtOnce)
+		time.Sleep(resendAfter / 2)
+		fail(n, nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got, want := times(n.take()), []time.Duration{resendAfter, resendAfter + time.Second}; !slices.Equal(got, want) {
+			t.Errorf("announced at %v, want %v", got, want)
+		}
+	})
+}
+
+// An interface that cannot be opened is told of, and that it can be again.
+func TestBroken(t *testing.T) {
+	told := 0
+	run(t, func(c *Config) { c.Broken = func() { told++ } }, func(t *testing.T, a *Announcer, n *network) {
+		n.mu.Lock()
+		n.refuse = errors.New("operation not permitted")
+		n.mu.Unlock()
+		a.SetInterfaces([]netif.Interface{eth0, eth1})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if b := a.Broken(); len(b) != 1 || !errors.Is(b["eth1"], n.refuse) || told != 1 {
+			t.Errorf("broken are %v, told %d times", b, told)
+		}
+		n.mu.Lock()
+		n.refuse = nil
+		n.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if b := a.Broken(); len(b) != 0 || told != 2 {
+			t.Errorf("broken are %v, told %d times", b, told)
 		}
 	})
 }

@@ -5,7 +5,6 @@
 package announce
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"slices"
@@ -27,7 +26,7 @@ type Config struct {
 	Count int
 	// Interval between them; 1 s.
 	Interval time.Duration
-	// Refresh is the interval of announcements while nothing changes; 0: none.
+	// Refresh is the interval of announcements while nothing changes, and may be up to a sixtieth longer; 0: none.
 	Refresh time.Duration
 	// Rate limits announcements per second, over all addresses; 2000. One address on one interface costs two ARP frames or
 	// one neighbour advertisement.
@@ -40,6 +39,8 @@ type Config struct {
 	Speaker func(netif.MAC) string
 	// Heard is told of each node that claims an address that this node owns, or is about to. It must not wait.
 	Heard func(node string)
+	// Broken is told when Broken may have changed; nil: nobody is told.
+	Broken func()
 	// Changed is told when Owned or Conflicts may have changed otherwise than by a call of Own, Yield or Release.
 	Changed func()
 	Metrics *metrics.Set
@@ -68,7 +69,10 @@ const (
 	conflictProbes = 2
 	// defendInterval is the least time between two announcements in answer to claims (RFC 5227, 2.4), of strangers and of speakers.
 	defendInterval        = 10 * time.Second
-	defendSpeakerInterval = time.Second
+	defendSpeakerInterval = 800 * time.Millisecond // so that each of the claims that come once a second is answered
+	// mostAtOnce are so few frames that a socket's usual buffer has room for them; what is not sent nonetheless is tried again.
+	mostAtOnce  = 100
+	resendAfter = 20 * time.Millisecond
 	// claimantStays is for how long a stranger is told of who is not seen anymore while others claim the address. Who claims under ever
 	// other hardware addresses does not make the report change each time.
 	claimantStays = time.Minute
@@ -127,6 +131,7 @@ type Announcer struct {
 	claims  chan claim
 	failed  failures
 	yielded chan struct{}
+	started time.Time
 
 	mu      sync.Mutex // guards what follows; never held while a port is opened or closed
 	entries map[netip.Addr]*entry
@@ -166,6 +171,7 @@ type entry struct {
 	defended   time.Time     // when it last was announced against anybody
 	check      time.Time     // when to probe again, while answering, for who is in conflict
 	conflict   *conflict     // nil: there is none
+	unsent     bool          // what was due could not be sent, on any interface, and that was told
 }
 
 // conflict with a host that claims the address.
@@ -178,8 +184,10 @@ type conflict struct {
 type port struct {
 	Port
 	ifi          netif.Interface
+	opened       time.Time
 	retry        time.Time // not zero: it could not be opened, or failed
 	joinComplain bool
+	broken       error // why it cannot be opened
 }
 
 type claim struct {
@@ -213,17 +221,21 @@ func New(cfg Config) *Announcer {
 	if cfg.Heard == nil {
 		cfg.Heard = func(string) {}
 	}
+	if cfg.Broken == nil {
+		cfg.Broken = func() {}
+	}
 	if cfg.Changed == nil {
 		cfg.Changed = func() {}
 	}
 	return &Announcer{
 		cfg:     cfg,
-		limiter: rate.NewLimiter(rate.Limit(cfg.Rate), max(1, int(cfg.Rate/20))),
+		limiter: rate.NewLimiter(rate.Limit(cfg.Rate), max(1, min(int(cfg.Rate/20), mostAtOnce))),
 		answers: answers{addrs: map[netip.Addr]answer{}},
 		kick:    make(chan struct{}, 1),
 		claims:  make(chan claim, 256),
 		failed:  failures{news: make(chan struct{}, 1)},
 		yielded: make(chan struct{}, 1),
+		started: time.Now(),
 		entries: map[netip.Addr]*entry{},
 		ports:   map[string]*port{},
 
@@ -349,55 +361,6 @@ func (a *Announcer) Release(addr netip.Addr) {
 	if e := a.entries[addr]; e != nil {
 		a.drop(addr, e)
 	}
-}
-
-// Conflicts are the addresses that strangers claim, in their order.
-func (a *Announcer) Conflicts() []Conflict {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var out []Conflict
-	for _, e := range a.entries {
-		if e.conflict != nil {
-			c := e.conflict.Conflict
-			c.Announced = e.phase == answering
-			out = append(out, c)
-		}
-	}
-	slices.SortFunc(out, func(x, y Conflict) int { return x.Addr.Compare(y.Addr) })
-	return out
-}
-
-// Owned are the addresses that this node answers for as their owner, in their order.
-func (a *Announcer) Owned() []Owned {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var out []Owned
-	for addr, e := range a.entries {
-		if e.phase == answering {
-			out = append(out, Owned{Addr: addr, Interfaces: e.interfaces, Since: e.since})
-		}
-	}
-	slices.SortFunc(out, func(x, y Owned) int { return x.Addr.Compare(y.Addr) })
-	return out
-}
-
-// Yielding is the number of addresses that were yielded and are still answered for.
-func (a *Announcer) Yielding() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.yields
-}
-
-// WaitYielded waits until no yielded address is answered for anymore.
-func (a *Announcer) WaitYielded(ctx context.Context) error {
-	for a.Yielding() > 0 {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-a.yielded:
-		}
-	}
-	return nil
 }
 
 // SetInterfaces names the usable interfaces. Addresses are announced anew where one has appeared or changed.

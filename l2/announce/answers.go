@@ -66,10 +66,15 @@ type failures struct {
 	news chan struct{}
 
 	mu     sync.Mutex // guards byName
-	byName map[string]error
+	byName map[string]failure
 }
 
-func (f *failures) take() map[string]error {
+type failure struct {
+	err error
+	at  time.Time
+}
+
+func (f *failures) take() map[string]failure {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out := f.byName
@@ -82,9 +87,9 @@ func (a *Announcer) Failed(ifname string, err error) {
 	a.failed.mu.Lock()
 	defer a.failed.mu.Unlock()
 	if a.failed.byName == nil {
-		a.failed.byName = map[string]error{}
+		a.failed.byName = map[string]failure{}
 	}
-	a.failed.byName[ifname] = err
+	a.failed.byName[ifname] = failure{err, time.Now()}
 	notify(a.failed.news)
 }
 

@@ -25,8 +25,8 @@ func (a *Announcer) Run(ctx context.Context) error {
 		case c := <-a.claims:
 			a.claimed(c)
 		case <-a.failed.news:
-			for name, err := range a.failed.take() {
-				a.portFailed(name, err)
+			for name, f := range a.failed.take() {
+				a.portFailed(name, f)
 			}
 		case <-clock.C:
 		}
@@ -53,6 +53,7 @@ func (a *Announcer) work(ctx context.Context) time.Duration {
 			return time.Duration(float64(time.Second)/a.cfg.Rate) + 1
 		}
 		addr, e, send := a.next(now)
+		due := e.due
 		var to []*port
 		for name, p := range a.ports {
 			if p.Port != nil && covers(e.interfaces, name) {
@@ -60,13 +61,36 @@ func (a *Announcer) work(ctx context.Context) time.Duration {
 			}
 		}
 		a.mu.Unlock()
+		sent := len(to) == 0
 		for _, p := range to {
-			if err := send(p, addr); err != nil {
+			err := send(p, addr)
+			sent = sent || err == nil
+			if err != nil {
 				a.cfg.Log.V(1).Info("announcement or probe not sent", "interface", p.ifi.Name, "address", addr, "error", err.Error())
 			}
 		}
+		a.resend(addr, e, due, sent)
 	}
 	return never
+}
+
+// resend has what was sent nowhere sent again soon: nobody was told, or asked. due is when the next one is, if nothing has changed meanwhile.
+func (a *Announcer) resend(addr netip.Addr, e *entry, due time.Time, sent bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	told := e.unsent
+	if e.unsent = !sent; sent || a.entries[addr] != e || !e.due.Equal(due) || e.phase != probing && e.phase != answering {
+		return
+	}
+	if !told {
+		a.cfg.Log.Info("an announcement or probe could be sent on no interface; trying again", "address", addr)
+	}
+	e.left++
+	e.due = time.Now().Add(resendAfter)
+	if told { // it is no passing thing
+		e.due = e.due.Add(a.cfg.Interval)
+	}
+	a.timers.add(e.due, addr)
 }
 
 // settle does what is due and sends nothing, and removes what is not due any more from the heads of both queues; a.mu is held.
@@ -146,7 +170,7 @@ func (a *Announcer) next(now time.Time) (netip.Addr, *entry, func(*port, netip.A
 	e := a.entries[t.addr]
 	switch {
 	case t.at.Equal(e.defend):
-		e.defend, e.defended = time.Time{}, now
+		e.defend, e.defended, e.claimed = time.Time{}, now, time.Time{} // whoever claims it has it only if he does so again
 		return t.addr, e, announce
 	case t.at.Equal(e.check):
 		e.check = time.Time{}
@@ -177,12 +201,22 @@ func (a *Announcer) scheduleAnnouncement(now time.Time, addr netip.Addr, e *entr
 	case e.left > 0:
 		e.due = now.Add(a.cfg.Interval)
 	case a.cfg.Refresh > 0:
-		e.due = now.Add(a.cfg.Refresh)
+		e.due = a.together(now.Add(a.cfg.Refresh))
 	default:
 		e.due = time.Time{}
 		return
 	}
 	a.timers.add(e.due, addr)
+}
+
+// together puts refreshes off, by at most a sixtieth of their interval, to when others are due too: each time costs every node of the
+// network a wake-up, and ourselves.
+func (a *Announcer) together(due time.Time) time.Time {
+	grain := a.cfg.Refresh / 60
+	if late := due.Sub(a.started) % max(grain, 1); late > 0 {
+		return due.Add(grain - late)
+	}
+	return due
 }
 
 func (a *Announcer) scheduleCheck(now time.Time, addr netip.Addr, e *entry) {
@@ -268,17 +302,17 @@ func (a *Announcer) conflicting(now time.Time, c claim, e *entry) {
 	}
 }
 
-func (a *Announcer) portFailed(ifname string, cause error) {
+func (a *Announcer) portFailed(ifname string, f failure) {
 	a.mu.Lock()
 	p := a.ports[ifname]
-	if p == nil || p.Port == nil {
+	if p == nil || p.Port == nil || f.at.Before(p.opened) { // it was the one before
 		a.mu.Unlock()
 		return
 	}
 	broken := p.Port
 	p.Port, p.retry = nil, time.Now().Add(reopenAfter)
 	a.mu.Unlock()
-	a.cfg.Log.Info("answering on an interface has failed; trying anew", "interface", ifname, "error", cause.Error())
+	a.cfg.Log.Info("answering on an interface has failed; trying anew", "interface", ifname, "error", f.err.Error())
 	if err := broken.Close(); err != nil {
 		a.cfg.Log.V(1).Info("could not close a port", "interface", ifname, "error", err.Error())
 	}
@@ -320,15 +354,18 @@ func (a *Announcer) syncPorts() time.Duration {
 			a.cfg.Log.V(1).Info("could not close a port", "error", err.Error())
 		}
 	}
+	changed := false
 	for _, i := range open {
-		p := &port{ifi: i}
+		p := &port{ifi: i, opened: time.Now()}
 		var err error
 		if p.Port, err = a.cfg.Open(i, a); err != nil {
 			a.cfg.Log.Info("cannot answer on an interface; trying again", "interface", i.Name, "error", err.Error())
-			p.Port, p.retry = nil, time.Now().Add(reopenAfter)
+			p.Port, p.retry, p.broken = nil, time.Now().Add(reopenAfter), err
 			wait = min(wait, reopenAfter)
 		}
 		a.mu.Lock()
+		before := a.ports[i.Name]
+		changed = changed || (p.broken != nil) != (before != nil && before.broken != nil)
 		a.ports[i.Name] = p
 		if p.Port != nil {
 			for addr, e := range a.entries {
@@ -345,6 +382,9 @@ func (a *Announcer) syncPorts() time.Duration {
 			}
 		}
 		a.mu.Unlock()
+	}
+	if changed {
+		a.cfg.Broken()
 	}
 	return wait
 }

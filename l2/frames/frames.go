@@ -4,7 +4,6 @@
 package frames
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
+	"fairlead.io/fairlead/internal/rawsocket"
 	"fairlead.io/fairlead/l2/netif"
 )
 
@@ -44,7 +44,6 @@ type Conn struct {
 	name   string
 	conn   *packet.Conn
 	raw    syscall.RawConn // of conn
-	to     unix.SockaddrLinklayer
 	closed atomic.Bool
 	done   sync.WaitGroup
 }
@@ -64,11 +63,11 @@ func Listen(ifi netif.Interface, etherType uint16, filter []bpf.RawInstruction, 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open packet socket on %s: %w", ifi.Name, err), conn.Close())
 	}
-	c := &Conn{name: ifi.Name, conn: conn, raw: raw, to: unix.SockaddrLinklayer{Ifindex: ifi.Index, Halen: 6, Protocol: networkOrder(etherType)}}
+	c := &Conn{name: ifi.Name, conn: conn, raw: raw}
 	c.done.Go(func() {
 		buf := make([]byte, size)
 		for {
-			n, _, err := conn.ReadFrom(buf)
+			n, err := c.read(buf)
 			switch {
 			case err == nil:
 				handle(buf[:n])
@@ -85,29 +84,29 @@ func Listen(ifi netif.Interface, etherType uint16, filter []bpf.RawInstruction, 
 	return c, nil
 }
 
+func (c *Conn) read(buf []byte) (n int, err error) {
+	outer := c.raw.Read(func(fd uintptr) bool {
+		n, err = rawsocket.Receive(int(fd), buf, nil)
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	if outer != nil {
+		err = outer
+	}
+	return n, err //nolint:wrapcheck // the caller does
+}
+
 // Write sends a frame. It never waits: a frame for which the interface's queue has no room is lost, as it may be on the wire, and that
 // is an error. So an interface that sends nothing anymore holds up nobody who also has others.
 func (c *Conn) Write(frame []byte) error {
 	if len(frame) < 14 {
 		return fmt.Errorf("send on %s: a frame of %d bytes has no Ethernet header", c.name, len(frame))
 	}
-	to := c.to
-	copy(to.Addr[:], frame[:6])
 	var sent error
-	err := c.raw.Write(func(fd uintptr) bool {
-		sent = unix.Sendto(int(fd), frame, unix.MSG_DONTWAIT, &to)
-		return true
-	})
+	err := c.raw.Control(func(fd uintptr) { sent = rawsocket.Send(int(fd), frame, nil) })
 	if err = errors.Join(err, sent); err != nil {
 		return fmt.Errorf("send on %s: %w", c.name, err)
 	}
 	return nil
-}
-
-func networkOrder(v uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], v)
-	return binary.NativeEndian.Uint16(b[:])
 }
 
 // JoinGroup makes the interface receive frames to a multicast address.

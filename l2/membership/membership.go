@@ -93,9 +93,13 @@ func Start(cfg Config, local Meta) (*Membership, error) {
 		seen:    map[string]time.Time{},
 		peers:   map[string]netip.AddrPort{},
 	}
-	list, err := memberlist.Create(m.config())
+	carrier, err := listen(cfg.Bind, cfg.Log)
 	if err != nil {
 		return nil, fmt.Errorf("start gossip as %s on %s: %w", cfg.Name, cfg.Bind, err)
+	}
+	list, err := memberlist.Create(m.config(carrier))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start gossip as %s on %s: %w", cfg.Name, cfg.Bind, err), carrier.Shutdown())
 	}
 	m.list, m.addr = list, addrOf(list.LocalNode())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -106,14 +110,13 @@ func Start(cfg Config, local Meta) (*Membership, error) {
 }
 
 // config is memberlist's configuration.
-func (m *Membership) config() *memberlist.Config {
+func (m *Membership) config(carrier *transport) *memberlist.Config {
 	c := m.cfg.Profile.config()
 	c.Name = m.cfg.Name
 	c.Label = label
-	c.BindAddr = m.cfg.Bind.Addr().String()
-	c.BindPort = int(m.cfg.Bind.Port())
-	c.AdvertiseAddr = c.BindAddr
-	c.AdvertisePort = c.BindPort
+	c.Transport = carrier
+	c.AdvertiseAddr = m.cfg.Bind.Addr().String()
+	c.AdvertisePort = int(carrier.port())
 	c.Keyring = m.keyring
 	c.EnableCompression = false             // of a few hundred bytes: a compressor is made for each, and costs more than it saves
 	c.DeadNodeReclaimTime = 5 * time.Second // a node that comes back with another address
@@ -159,7 +162,7 @@ func (m *Membership) Left(name string) bool {
 	return m.left[name]
 }
 
-// SetLocal says something new of this node. The others are told within some 100 ms.
+// SetLocal says something new of this node. The others are told within some 100 to 300 ms.
 func (m *Membership) SetLocal(meta Meta) {
 	meta = normal(meta)
 	m.mu.Lock()
@@ -190,8 +193,14 @@ func (m *Membership) SetPeers(peers map[string]netip.AddrPort) {
 	}
 }
 
-// Complete reports whether every peer is a member.
-func (m *Membership) Complete() bool { return len(m.missing()) == 0 }
+// Missing are the peers that are no members.
+func (m *Membership) Missing() map[string]bool {
+	missing := map[string]bool{}
+	for name := range m.missing() {
+		missing[name] = true
+	}
+	return missing
+}
 
 // missing are the peers that are no members.
 func (m *Membership) missing() map[string]netip.AddrPort {
@@ -206,13 +215,42 @@ func (m *Membership) missing() map[string]netip.AddrPort {
 	return missing
 }
 
-// Join tries each peer that is not a member once, all at the same time, and returns when each has answered or failed. One that
-// was taken for dead is a member again only when it has refuted that, by gossip, somewhat later: see Complete.
+// joinAtOnce is how many peers are tried at the same time. Each tells of all others that it knows, so that a few are mostly enough.
+const joinAtOnce = 8
+
+// Join tries each peer that is not a member once, a few at the same time, and returns when each has answered or failed, or is a member. One
+// that was taken for dead is a member again only when it has refuted that, by gossip, somewhat later: see Missing.
 func (m *Membership) Join(ctx context.Context) error {
-	missing := m.missing()
+	tried := map[string]bool{}
+	var all []error
+	for {
+		next := m.missing()
+		maps.DeleteFunc(next, func(name string, _ netip.AddrPort) bool { return tried[name] })
+		if len(next) == 0 {
+			return errors.Join(all...)
+		}
+		for name := range next {
+			if len(next) <= joinAtOnce {
+				break
+			}
+			delete(next, name) // a map's order is random enough
+		}
+		errs, err := m.joinThese(ctx, next)
+		if err != nil {
+			return err
+		}
+		for name := range next {
+			tried[name] = true
+		}
+		all = append(all, errs...)
+	}
+}
+
+// joinThese tries these peers at the same time. The error is that the context has ended.
+func (m *Membership) joinThese(ctx context.Context, peers map[string]netip.AddrPort) (failed []error, err error) {
 	var wg sync.WaitGroup
-	errs := make(chan error, len(missing))
-	for name, addr := range missing {
+	errs := make(chan error, len(peers))
+	for name, addr := range peers {
 		wg.Go(func() {
 			if _, err := m.list.Join([]string{name + "/" + addr.String()}); err != nil {
 				errs <- fmt.Errorf("join %s at %s: %w", name, addr, err)
@@ -223,15 +261,14 @@ func (m *Membership) Join(ctx context.Context) error {
 	go func() { wg.Wait(); close(finished) }() // ends with memberlist's own time-out
 	select {
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	case <-finished:
 	}
 	close(errs)
-	var all []error
 	for err := range errs {
-		all = append(all, err)
+		failed = append(failed, err)
 	}
-	return errors.Join(all...)
+	return failed, nil
 }
 
 // Leave tells the others that this node goes, so that nobody needs to find out, and waits at most for timeout until one was told.

@@ -236,6 +236,7 @@ func TestPeersThatComeLater(t *testing.T) {
 	}
 	c = begin(Config{Name: "c", Bind: at})
 	until(t, b, "c is there", count(3))
+	until(t, c, "c knows whom to tell", func(members map[string]Member) bool { _, ok := members["b"]; return ok })
 	if err := c.Leave(time.Second); err != nil {
 		t.Fatal(err)
 	}
@@ -251,6 +252,7 @@ func TestPeersThatComeLater(t *testing.T) {
 	if b.Left("c") {
 		t.Error("c is back, and counts as gone")
 	}
+	until(t, c, "c knows whom to tell again", func(members map[string]Member) bool { _, ok := members["b"]; return ok })
 	if err := c.Leave(time.Second); err != nil {
 		t.Fatal(err)
 	}

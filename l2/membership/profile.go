@@ -44,7 +44,7 @@ func (p Profile) config() *memberlist.Config {
 		c.ProbeInterval = 200 * time.Millisecond
 		c.ProbeTimeout = 100 * time.Millisecond
 		c.SuspicionMult = 2
-		c.GossipInterval = 100 * time.Millisecond // a hand-over waits for it
+		c.GossipInterval = 100 * time.Millisecond // a hand-over waits for it, and so does who hears another announce its address
 		c.PushPullInterval = 15 * time.Second
 		c.TCPTimeout = 2 * time.Second
 		return c
