@@ -4,6 +4,8 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY api/ api/
+COPY bfd/ bfd/
+COPY bgp/ bgp/
 COPY cmd/ cmd/
 COPY controllers/ controllers/
 COPY internal/ internal/

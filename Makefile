@@ -27,7 +27,12 @@ KUBE_LDFLAGS := -s -w \
 	-X k8s.io/component-base/version.gitVersion=$(KUBE_VERSION) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(KUBE_MINOR) \
 	-X k8s.io/client-go/pkg/version.gitVersion=$(KUBE_VERSION)
 KUBE_TOOLS := $(addprefix $(TOOLS)/,etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl)
-BUILD_TOOLS := $(addprefix $(TOOLS)/,controller-gen golangci-lint kustomize mkimage)
+# Helm takes a cluster that it does not see for one of this version, and itself for this; without the first it would say 1.20 and refuse the chart.
+HELM_VERSION := $(shell sed -n 's,^[[:space:]]*helm.sh/helm/v3 \(v[0-9.]*\).*,\1,p' test/tools/helm/go.mod)
+HELM_KUBE_MINOR := $(shell sed -n 's,^[[:space:]]*k8s.io/client-go v0\.\([0-9]*\)\..*,\1,p' test/tools/helm/go.mod)
+HELM_LDFLAGS := -X helm.sh/helm/v3/internal/version.version=$(HELM_VERSION) \
+	$(foreach p,chartutil lint/rules,-X helm.sh/helm/v3/pkg/$(p).k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$(p).k8sVersionMinor=$(HELM_KUBE_MINOR))
+BUILD_TOOLS := $(addprefix $(TOOLS)/,controller-gen golangci-lint helm kustomize mkimage promql)
 
 ##@ Main
 
@@ -47,21 +52,34 @@ test: setup lab-check lint lab-ready ## lint, unit tests, tests against a real A
 build: $(PROGRAMS) $(LAB) ## the programs, into bin/
 
 .PHONY: image
-image: dist/fairlead.tar ## the container image as an OCI archive, dist/fairlead.tar; no Docker needed
+image: dist/fairlead.tar ## the container image as an OCI archive, dist/fairlead.tar, and its bill of materials; no Docker needed
+
+.PHONY: release
+release: dist/fairlead-release.tar chart ## what a release is made of: the image for amd64 and arm64, its bill of materials (CycloneDX), the chart, the plugin in bin/ARCH
 
 .PHONY: generate
-generate: $(TOOLS)/controller-gen ## deepcopy functions and CRDs from the API types
+generate: $(TOOLS)/controller-gen $(TOOLS)/kustomize ## deepcopy functions and CRDs from the API types, manifests of the Ansible role and the chart, docs/reference
 	$(TOOLS)/controller-gen object paths=./api/...
 	$(TOOLS)/controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
+	hack/role-manifests.sh >config/kubespray/roles/fairlead/files/fairlead.yaml
+	hack/chart-files.sh charts/fairlead/files
+	$(GO) run ./hack/reference docs/reference
+
+.PHONY: accept-crds
+accept-crds: ## at a release: take the CRDs as what later ones may only add to
+	$(GO) test -count=1 ./test/crds -accept
 
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint $(TOOLS)/controller-gen $(TOOLS)/kustomize ## golangci-lint, generated files fresh, manifests render
+lint: $(TOOLS)/golangci-lint $(TOOLS)/controller-gen $(TOOLS)/helm $(TOOLS)/kustomize ## golangci-lint, generated files fresh, manifests and chart render
 	@echo "lint: golangci-lint"
 	$(TOOLS)/golangci-lint run ./...
 	@echo "lint: generated files are fresh"
 	hack/check-generated.sh
+	@echo "lint: programs build for other architectures"
+	for arch in $(ARCHES); do GOARCH=$$arch CGO_ENABLED=0 $(GO) build ./cmd/...; done
 	@echo "lint: manifests render"
-	for k in config/default config/samples; do $(TOOLS)/kustomize build $$k >/dev/null; done
+	for k in config/default config/held config/prometheus config/samples; do $(TOOLS)/kustomize build $$k >/dev/null; done
+	$(TOOLS)/helm lint --strict --quiet charts/fairlead
 
 ##@ Lab
 
@@ -106,10 +124,27 @@ $(PROGRAMS): $(BIN)/%: FORCE
 $(LAB): FORCE
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./test/lab/cmd/lab
 
+# The chart's version is the program's without the v; it names the image's tag, which is that of IMAGE.
+.PHONY: chart
+chart: $(TOOLS)/helm ## the Helm chart as an archive, dist/fairlead-VERSION.tgz
+	$(TOOLS)/helm package charts/fairlead --destination dist --version $(VERSION:v%=%) --app-version $(lastword $(subst :, ,$(IMAGE)))
+
+MKIMAGE := $(TOOLS)/mkimage --reference $(IMAGE) --user 65532:65532 --entrypoint /fairlead-controller \
+	--label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(COMMIT) --version $(VERSION)
+
 dist/fairlead.tar: $(TOOLS)/mkimage $(BIN)/fairlead-controller $(BIN)/fairlead-speaker
-	$(TOOLS)/mkimage --output $@ --reference $(IMAGE) --user 65532:65532 --entrypoint /fairlead-controller \
-		--label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(COMMIT) \
-		--file $(BIN)/fairlead-controller:/fairlead-controller --file $(BIN)/fairlead-speaker:/fairlead-speaker
+	$(MKIMAGE) --output $@ --sbom dist/fairlead.cdx.json --file $(BIN)/fairlead-controller:/fairlead-controller --file $(BIN)/fairlead-speaker:/fairlead-speaker
+
+# What a release is made of, for each architecture; bin/ARCH holds the programs.
+ARCHES := amd64 arm64
+RELEASED := fairlead-controller fairlead-speaker kubectl-fairlead
+
+$(foreach arch,$(ARCHES),$(addprefix $(BIN)/$(arch)/,$(RELEASED))): FORCE
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(notdir $(@D)) $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/$(@F)
+
+dist/fairlead-release.tar: $(TOOLS)/mkimage $(foreach arch,$(ARCHES),$(addprefix $(BIN)/$(arch)/,$(RELEASED)))
+	$(MKIMAGE) --output $@ --sbom dist/fairlead-release.cdx.json $(addprefix --platform linux/,$(ARCHES)) \
+		--file $(BIN)/{arch}/fairlead-controller:/fairlead-controller --file $(BIN)/{arch}/fairlead-speaker:/fairlead-speaker
 
 $(LAB_IMAGES): dist/%.tar: $(TOOLS)/mkimage $(BIN)/lab-%
 	$(TOOLS)/mkimage --output $@ --reference fairlead-lab/$*:dev --user 65532:65532 --entrypoint /$* --file $(BIN)/lab-$*:/$*
@@ -127,9 +162,15 @@ $(KUBE_TOOLS): $(TOOLS)/%: test/tools/kubernetes/go.mod test/tools/kubernetes/go
 $(TOOLS)/controller-gen: PACKAGE = sigs.k8s.io/controller-tools/cmd/controller-gen
 $(TOOLS)/golangci-lint: PACKAGE = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(TOOLS)/kustomize: PACKAGE = sigs.k8s.io/kustomize/kustomize/v5
-$(addprefix $(TOOLS)/,controller-gen golangci-lint kustomize): $(TOOLS)/%: test/tools/%/go.mod test/tools/%/go.sum
+$(TOOLS)/helm: PACKAGE = helm.sh/helm/v3/cmd/helm
+$(TOOLS)/helm: TOOL_LDFLAGS = $(HELM_LDFLAGS)
+$(addprefix $(TOOLS)/,controller-gen golangci-lint helm kustomize): $(TOOLS)/%: test/tools/%/go.mod test/tools/%/go.sum
 	@echo "tools: building $*"
-	cd test/tools/$* && CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(CURDIR)/$@ $(PACKAGE)
+	cd test/tools/$* && CGO_ENABLED=0 $(GO) build -ldflags '-s -w $(TOOL_LDFLAGS)' -o $(CURDIR)/$@ $(PACKAGE)
+
+# What the rules and the dashboard of config/prometheus are checked with; seconds, because of Prometheus there is the parser alone.
+$(TOOLS)/promql: FORCE
+	cd test/tools/promql && CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(CURDIR)/$@ .
 
 $(TOOLS)/mkimage: FORCE
 	cd hack/image && CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(CURDIR)/$@ .

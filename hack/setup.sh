@@ -52,6 +52,7 @@ for package in "${missing[@]}"; do
 	frr) service=frr ;;
 	bird2) service=bird ;;
 	gobgpd) service=gobgpd ;;
+	prometheus) service=prometheus ;;
 	*) continue ;;
 	esac
 	! [ -d /run/systemd/system ] || systemctl disable --quiet "$service"

@@ -1,10 +1,13 @@
-// Command kubectl-fairlead is the kubectl plugin: kubectl fairlead status, kubectl fairlead explain.
+// Command kubectl-fairlead is the kubectl plugin: kubectl fairlead status, kubectl fairlead explain, kubectl fairlead import,
+// kubectl fairlead migrate.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -15,10 +18,24 @@ import (
 )
 
 func main() {
-	if err := newCommand().ExecuteContext(ctrl.SetupSignalHandler()); err != nil {
+	ctrl.SetLogger(logr.Discard()) // what there is to say is printed
+	err := newCommand().ExecuteContext(ctrl.SetupSignalHandler())
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
-		os.Exit(1)
 	}
+	os.Exit(exitStatus(err))
+}
+
+// exitStatus is 3 for an import that could not carry everything over, and a move that something is in the way of, so that scripts can tell it
+// from one that failed.
+func exitStatus(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, cli.ErrIncomplete), errors.Is(err, cli.ErrNotMoved):
+		return 3
+	}
+	return 1
 }
 
 // source of what the commands look at: a cluster, or files.
@@ -66,6 +83,8 @@ func newCommand() *cobra.Command {
 			},
 		},
 		newExplain(&from),
+		newImport(&from),
+		newMigrate(&from),
 	)
 	return root
 }

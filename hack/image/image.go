@@ -21,9 +21,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
+// anyArch stands for the architecture in a file's path on this machine, where it differs.
+const anyArch = "{arch}"
+
 // File is one file of the image.
 type File struct {
-	Host  string // path on this machine
+	Host  string // path on this machine; anyArch in it is replaced by the architecture
 	Image string // absolute path in the image
 	Mode  int64  // permission bits
 }
@@ -31,7 +34,7 @@ type File struct {
 // Spec says all that goes into an image.
 type Spec struct {
 	Reference  string
-	Platform   string // OS/ARCH
+	Platforms  []string // OS/ARCH of each; the first is the one that docker load takes
 	User       string
 	Workdir    string
 	Entrypoint []string
@@ -71,24 +74,31 @@ func parseLabels(pairs []string) (map[string]string, error) {
 	return labels, nil
 }
 
-// Write writes the archive of the image and returns the digest of its manifest.
+// Write writes the archive of the image and returns its digest: that of the manifest, or, of several platforms, of the index.
 func Write(w io.Writer, spec Spec) (string, error) {
 	tag, err := name.NewTag(spec.Reference, name.WithDefaultRegistry("docker.io"))
 	if err != nil {
 		return "", fmt.Errorf("image reference %q: %w", spec.Reference, err)
 	}
-	img, err := build(spec)
-	if err != nil {
-		return "", err
+	images := make([]v1.Image, 0, len(spec.Platforms))
+	for i, p := range spec.Platforms {
+		if slices.Contains(spec.Platforms[:i], p) {
+			return "", fmt.Errorf("platform %q is named twice", p)
+		}
+		img, err := build(spec, p)
+		if err != nil {
+			return "", err
+		}
+		images = append(images, img)
 	}
-	return pack(w, img, tag)
+	return pack(w, images, tag)
 }
 
 // build makes one layer per file, so that images which differ in one binary share the others.
-func build(spec Spec) (v1.Image, error) {
-	os, arch, ok := strings.Cut(spec.Platform, "/")
+func build(spec Spec, platform string) (v1.Image, error) {
+	os, arch, ok := strings.Cut(platform, "/")
 	if !ok || os == "" || arch == "" || strings.Contains(arch, "/") {
-		return nil, fmt.Errorf("platform %q: want OS/ARCH, such as linux/amd64", spec.Platform)
+		return nil, fmt.Errorf("platform %q: want OS/ARCH, such as linux/amd64", platform)
 	}
 	files := slices.Clone(spec.Files)
 	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Image, b.Image) })
@@ -97,6 +107,7 @@ func build(spec Spec) (v1.Image, error) {
 		if i > 0 && files[i-1].Image == f.Image {
 			return nil, fmt.Errorf("%s and %s both go to %s in the image", files[i-1].Host, f.Host, f.Image)
 		}
+		f.Host = strings.ReplaceAll(f.Host, anyArch, arch)
 		content, err := layer(f)
 		if err != nil {
 			return nil, err
@@ -162,76 +173,110 @@ type dockerManifest struct {
 	Layers   []string
 }
 
-// pack writes the layout that "docker save" writes since version 25: OCI, with manifest.json beside it.
-func pack(w io.Writer, img v1.Image, tag name.Tag) (string, error) {
-	blobs := map[string][]byte{}
-	blob := func(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
+// archive is an OCI layout with manifest.json beside it, as "docker save" writes since version 25.
+type archive struct {
+	files map[string][]byte
+}
 
+func blob(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
+
+// pack writes the archive of an image, or of the same for several platforms.
+func pack(w io.Writer, images []v1.Image, tag name.Tag) (string, error) {
+	a := archive{files: map[string][]byte{}}
+	var manifests []v1.Descriptor
+	var docker []dockerManifest
+	for _, img := range images {
+		d, m, err := a.add(img)
+		if err != nil {
+			return "", err
+		}
+		manifests = append(manifests, d)
+		m.RepoTags = []string{familiar(tag)}
+		docker = append(docker, m)
+	}
+	top := manifests[0]
+	if len(manifests) > 1 { // an index of its own, whose digest stands for all
+		content, err := json.Marshal(v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: manifests})
+		if err != nil {
+			return "", fmt.Errorf("encode the index of platforms: %w", err)
+		}
+		digest, size, err := v1.SHA256(bytes.NewReader(content))
+		if err != nil {
+			return "", fmt.Errorf("digest the index of platforms: %w", err)
+		}
+		a.files[blob(digest)] = content
+		top = v1.Descriptor{MediaType: types.OCIImageIndex, Size: size, Digest: digest}
+	}
+	top.Annotations = map[string]string{
+		// containerd names the image by the first and needs it whole; the second is OCI's own.
+		"io.containerd.image.name":          canonical(tag),
+		"org.opencontainers.image.ref.name": tag.TagStr(),
+	}
+	for name, v := range map[string]any{
+		"oci-layout":    map[string]string{"imageLayoutVersion": "1.0.0"},
+		"index.json":    v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{top}},
+		"manifest.json": docker[:1],
+	} {
+		content, err := json.Marshal(v)
+		if err != nil {
+			return "", fmt.Errorf("encode %s: %w", name, err)
+		}
+		a.files[name] = content
+	}
+	return top.Digest.String(), packTar(w, a.files)
+}
+
+// add an image's manifest, configuration and layers.
+func (a *archive) add(img v1.Image) (v1.Descriptor, dockerManifest, error) {
+	var none v1.Descriptor
+	var docker dockerManifest
 	manifest, err := img.RawManifest()
 	if err != nil {
-		return "", fmt.Errorf("make the manifest: %w", err)
+		return none, docker, fmt.Errorf("make the manifest: %w", err)
 	}
 	digest, err := img.Digest()
 	if err != nil {
-		return "", fmt.Errorf("digest the manifest: %w", err)
+		return none, docker, fmt.Errorf("digest the manifest: %w", err)
 	}
-	blobs[blob(digest)] = manifest
+	a.files[blob(digest)] = manifest
 	config, err := img.RawConfigFile()
 	if err != nil {
-		return "", fmt.Errorf("make the configuration: %w", err)
+		return none, docker, fmt.Errorf("make the configuration: %w", err)
 	}
 	configName, err := img.ConfigName()
 	if err != nil {
-		return "", fmt.Errorf("digest the configuration: %w", err)
+		return none, docker, fmt.Errorf("digest the configuration: %w", err)
 	}
-	blobs[blob(configName)] = config
+	a.files[blob(configName)] = config
 	cfg, err := img.ConfigFile()
 	if err != nil {
-		return "", fmt.Errorf("read the configuration: %w", err)
+		return none, docker, fmt.Errorf("read the configuration: %w", err)
 	}
 	layers, err := img.Layers()
 	if err != nil {
-		return "", fmt.Errorf("list the layers: %w", err)
+		return none, docker, fmt.Errorf("list the layers: %w", err)
 	}
-	docker := dockerManifest{Config: blob(configName), RepoTags: []string{familiar(tag)}, Layers: []string{}}
+	docker = dockerManifest{Config: blob(configName), Layers: []string{}}
 	for _, l := range layers {
 		h, err := l.Digest()
 		if err != nil {
-			return "", fmt.Errorf("digest a layer: %w", err)
+			return none, docker, fmt.Errorf("digest a layer: %w", err)
 		}
 		r, err := l.Compressed()
 		if err != nil {
-			return "", fmt.Errorf("read layer %s: %w", h, err)
+			return none, docker, fmt.Errorf("read layer %s: %w", h, err)
 		}
 		content, err := io.ReadAll(r)
 		if err := errors.Join(err, r.Close()); err != nil {
-			return "", fmt.Errorf("read layer %s: %w", h, err)
+			return none, docker, fmt.Errorf("read layer %s: %w", h, err)
 		}
-		blobs[blob(h)] = content
+		a.files[blob(h)] = content
 		docker.Layers = append(docker.Layers, blob(h))
 	}
-	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{{
-		MediaType: types.OCIManifestSchema1,
-		Size:      int64(len(manifest)),
-		Digest:    digest,
-		Platform:  &v1.Platform{OS: cfg.OS, Architecture: cfg.Architecture},
-		Annotations: map[string]string{
-			// containerd names the image by the first and needs it whole; the second is OCI's own.
-			"io.containerd.image.name":          canonical(tag),
-			"org.opencontainers.image.ref.name": tag.TagStr(),
-		},
-	}}}
-	files := map[string]any{
-		"oci-layout":    map[string]string{"imageLayoutVersion": "1.0.0"},
-		"index.json":    index,
-		"manifest.json": []dockerManifest{docker},
-	}
-	for name, v := range files {
-		if blobs[name], err = json.Marshal(v); err != nil {
-			return "", fmt.Errorf("encode %s: %w", name, err)
-		}
-	}
-	return digest.String(), packTar(w, blobs)
+	return v1.Descriptor{
+		MediaType: types.OCIManifestSchema1, Size: int64(len(manifest)), Digest: digest,
+		Platform: &v1.Platform{OS: cfg.OS, Architecture: cfg.Architecture},
+	}, docker, nil
 }
 
 func packTar(w io.Writer, files map[string][]byte) error {

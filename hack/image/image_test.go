@@ -8,13 +8,16 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 func testSpec(t *testing.T) Spec {
@@ -26,7 +29,7 @@ func testSpec(t *testing.T) Spec {
 		}
 	}
 	return Spec{
-		Reference: "fairlead:dev", Platform: "linux/amd64", User: "65532", Entrypoint: []string{"/one"},
+		Reference: "fairlead:dev", Platforms: []string{"linux/amd64"}, User: "65532", Entrypoint: []string{"/one"},
 		Labels: map[string]string{"b": "2", "a": "1"},
 		Files:  []File{{Host: filepath.Join(dir, "two"), Image: "/opt/bin/two", Mode: 0o755}, {Host: filepath.Join(dir, "one"), Image: "/one", Mode: 0o755}},
 	}
@@ -130,6 +133,99 @@ func TestWriteIsLoadableByDocker(t *testing.T) {
 	}
 }
 
+// Of several platforms there is one index that names an image for each, with its own programs.
+func TestWriteSeveralPlatforms(t *testing.T) {
+	dir := t.TempDir()
+	for _, arch := range []string{"amd64", "arm64"} {
+		if err := os.WriteFile(filepath.Join(dir, arch), []byte("program for "+arch), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := filepath.Join(dir, "image.tar")
+	err := run([]string{"--output", out, "--reference", "fairlead:dev", "--platform", "linux/arm64", "--platform", "linux/amd64", "--file", dir + "/{arch}:/program"}, io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layoutDir := t.TempDir()
+	if err := unpack(out, layoutDir); err != nil {
+		t.Fatal(err)
+	}
+	index, err := layout.ImageIndexFromPath(layoutDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(top.Manifests) != 1 || top.Manifests[0].MediaType != types.OCIImageIndex || top.Manifests[0].Annotations["io.containerd.image.name"] != "docker.io/library/fairlead:dev" {
+		t.Fatalf("index.json names %+v, want one index of platforms", top.Manifests)
+	}
+	platforms, err := index.ImageIndex(top.Manifests[0].Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	each, err := platforms.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range each.Manifests {
+		img, err := platforms.Image(m.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers, err := img.Layers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := layers[0].Compressed() // it is not
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := io.ReadAll(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(all, []byte("program for "+m.Platform.Architecture)) {
+			t.Errorf("the image for %s has another's program", m.Platform.Architecture)
+		}
+		got = append(got, m.Platform.String())
+	}
+	if want := []string{"linux/arm64", "linux/amd64"}; !slices.Equal(got, want) {
+		t.Errorf("platforms %v, want %v", got, want)
+	}
+}
+
+func unpack(archive, dir string) error {
+	f, err := os.Open(archive) //nolint:gosec // the test's own
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	for tr := tar.NewReader(f); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(dir, filepath.Clean("/"+h.Name))
+		if h.Typeflag == tar.TypeDir {
+			err = os.MkdirAll(path, 0o750)
+		} else {
+			var content []byte
+			if content, err = io.ReadAll(tr); err == nil {
+				err = os.WriteFile(path, content, 0o600)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
 func TestParseFile(t *testing.T) {
 	for _, tc := range []struct {
 		in   string
@@ -163,7 +259,7 @@ func TestRunRefuses(t *testing.T) {
 	}{
 		{[]string{"--reference", "a:b"}, "--output is required"},
 		{[]string{"--output", "x", "stray"}, "stray"},
-		{[]string{"--output", "x", "--platform", "linux/amd64", "--platform", "linux/arm64"}, "one platform"},
+		{[]string{"--output", filepath.Join(t.TempDir(), "x"), "--reference", "a:b", "--platform", "linux/amd64", "--platform", "linux/amd64"}, "named twice"},
 		{[]string{"--output", filepath.Join(t.TempDir(), "x"), "--reference", "UPPER"}, "UPPER"},
 		{[]string{"--output", filepath.Join(t.TempDir(), "x"), "--reference", "a:b", "--platform", "linux"}, "OS/ARCH"},
 		{[]string{"--output", "x", "--label", "nothing"}, "NAME=VALUE"},

@@ -36,11 +36,13 @@ func run(args []string, stdout, stderr io.Writer) error {
 	reference := fs.String("reference", "", "image reference, such as fairlead:dev (required)")
 	user := fs.String("user", "", "numeric user, or user:group, that the image runs as")
 	workdir := fs.String("workdir", "", "working directory")
-	fs.Var(&files, "file", "HOST:IMAGE[:MODE], a file to put into the image, mode 0755 unless given; repeatable")
+	sbom := fs.String("sbom", "", "file to write the image's bill of materials to, as CycloneDX JSON: the modules that its Go programs are built from")
+	version := fs.String("version", "", "the image's version in the bill of materials")
+	fs.Var(&files, "file", "HOST:IMAGE[:MODE], a file to put into the image, mode 0755 unless given; "+anyArch+" in HOST is the architecture; repeatable")
 	fs.Var(&entrypoint, "entrypoint", "entrypoint, one argument each time; repeatable")
 	fs.Var(&env, "env", "NAME=VALUE; repeatable")
 	fs.Var(&labels, "label", "NAME=VALUE; repeatable")
-	fs.Var(&platforms, "platform", "OS/ARCH of the binaries (default linux/"+runtime.GOARCH+")")
+	fs.Var(&platforms, "platform", "OS/ARCH of the binaries (default linux/"+runtime.GOARCH+"); repeatable: the image is then one for all")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -49,12 +51,10 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	case *output == "":
 		return fmt.Errorf("--output is required: the archive to write")
-	case len(platforms) > 1:
-		return fmt.Errorf("--platform was given %d times: one platform per archive for now", len(platforms))
 	}
-	spec := Spec{Reference: *reference, Platform: "linux/" + runtime.GOARCH, User: *user, Workdir: *workdir, Entrypoint: entrypoint, Env: env}
-	if len(platforms) == 1 {
-		spec.Platform = platforms[0]
+	spec := Spec{Reference: *reference, Platforms: platforms, User: *user, Workdir: *workdir, Entrypoint: entrypoint, Env: env}
+	if len(platforms) == 0 {
+		spec.Platforms = []string{"linux/" + runtime.GOARCH}
 	}
 	var err error
 	if spec.Labels, err = parseLabels(labels); err != nil {
@@ -67,22 +67,31 @@ func run(args []string, stdout, stderr io.Writer) error {
 		}
 		spec.Files = append(spec.Files, file)
 	}
-	digest, err := writeArchive(spec, *output)
+	var digest string
+	err = writeWhole(*output, func(w io.Writer) error {
+		digest, err = Write(w, spec)
+		return err
+	})
 	if err != nil {
 		return err
+	}
+	if *sbom != "" {
+		if err := writeWhole(*sbom, func(w io.Writer) error { return WriteSBOM(w, spec, *version) }); err != nil {
+			return err
+		}
 	}
 	_, err = fmt.Fprintf(stdout, "%s %s %s\n", *output, *reference, digest)
 	return err
 }
 
-// writeArchive goes through a temporary file beside the output: a reader never sees half an archive.
-func writeArchive(spec Spec, output string) (digest string, err error) {
+// writeWhole goes through a temporary file beside the output: a reader never sees half of it.
+func writeWhole(output string, write func(io.Writer) error) (err error) {
 	if err := os.MkdirAll(filepath.Dir(output), 0o750); err != nil {
-		return "", fmt.Errorf("make the folder of %s: %w", output, err)
+		return fmt.Errorf("make the folder of %s: %w", output, err)
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+".*")
 	if err != nil {
-		return "", fmt.Errorf("write %s: %w", output, err)
+		return fmt.Errorf("write %s: %w", output, err)
 	}
 	defer func() {
 		if err != nil {
@@ -90,17 +99,17 @@ func writeArchive(spec Spec, output string) (digest string, err error) {
 			_ = os.Remove(tmp.Name())
 		}
 	}()
-	if digest, err = Write(tmp, spec); err != nil {
-		return "", fmt.Errorf("write %s: %w", output, err)
+	if err = write(tmp); err != nil {
+		return fmt.Errorf("write %s: %w", output, err)
 	}
 	if err = tmp.Chmod(0o644); err != nil {
-		return "", fmt.Errorf("write %s: %w", output, err)
+		return fmt.Errorf("write %s: %w", output, err)
 	}
 	if err = tmp.Close(); err != nil {
-		return "", fmt.Errorf("write %s: %w", output, err)
+		return fmt.Errorf("write %s: %w", output, err)
 	}
 	if err = os.Rename(tmp.Name(), output); err != nil {
-		return "", fmt.Errorf("write %s: %w", output, err)
+		return fmt.Errorf("write %s: %w", output, err)
 	}
-	return digest, nil
+	return nil
 }

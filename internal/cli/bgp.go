@@ -218,7 +218,11 @@ func advertisedText(v *bgproutes.Verdict, session *v1beta1.BGPSessionStatus, tab
 		text = "is to be" + strings.TrimPrefix(text, "is") + ", once there is a session"
 	}
 	text += ": " + strings.Join(routes, ", and ")
-	if !up && session.LastError != "" {
+	switch {
+	case session.LastError == "":
+	case up: // routes are withheld, or there is no BFD
+		text += "; the session says: " + session.LastError
+	default:
 		text += "; the session's last error: " + session.LastError
 	}
 	return text

@@ -92,6 +92,15 @@ func TestExplainService(t *testing.T) {
 					}
 				}
 			},
+			"bgp-withheld": func(s *Snapshot, _ *ExplainOptions) {
+				s.Speakers = slices.Clone(s.Speakers)
+				for i := range s.Speakers {
+					if sp := s.Speakers[i].DeepCopy(); sp.Name == "node2" {
+						sp.Status.BGP[0].LastError = "routes that are not advertised: 1, among them 192.168.100.240/32: the attributes (5000 bytes) leave no room"
+						s.Speakers[i] = *sp
+					}
+				}
+			},
 			"bgp-shared-others": func(s *Snapshot, _ *ExplainOptions) {
 				s.EndpointSlices[0].Labels["kubernetes.io/service-name"] = "search"
 			},

@@ -26,24 +26,29 @@ func ReadFiles(paths []string, stdin io.Reader) (Snapshot, error) {
 		return s, err
 	}
 	decoder := serializer.NewCodecFactory(scheme).UniversalDeserializer()
-	for _, path := range paths {
-		r := stdin
-		if path != "-" {
-			f, err := os.Open(path)
-			if err != nil {
-				return s, fmt.Errorf("read %s: %w", path, err)
-			}
-			defer f.Close()
-			r = f
-		}
-		if err := s.readDocuments(r, decoder); err != nil {
-			return s, fmt.Errorf("read %s: %w", path, err)
-		}
-	}
-	return s, nil
+	return s, eachDocument(paths, stdin, func(_ string, doc []byte) error { return s.add(doc, decoder) })
 }
 
-func (s *Snapshot) readDocuments(r io.Reader, decoder runtime.Decoder) error {
+// eachDocument hands out the documents of the files, each with words that say where it is. The first error ends it.
+func eachDocument(paths []string, stdin io.Reader, do func(where string, doc []byte) error) error {
+	for _, path := range paths {
+		if err := eachDocumentOf(path, stdin, do); err != nil {
+			return fmt.Errorf("read %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+func eachDocumentOf(path string, stdin io.Reader, do func(where string, doc []byte) error) error {
+	r := stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return err //nolint:wrapcheck // the caller names the file
+		}
+		defer f.Close()
+		r = f
+	}
 	documents := yaml.NewYAMLReader(bufio.NewReader(r))
 	for i := 1; ; i++ {
 		doc, err := documents.Read()
@@ -51,7 +56,7 @@ func (s *Snapshot) readDocuments(r io.Reader, decoder runtime.Decoder) error {
 			return nil
 		}
 		if err == nil {
-			err = s.add(doc, decoder)
+			err = do(fmt.Sprintf("%s, document %d", path, i), doc)
 		}
 		if err != nil {
 			return fmt.Errorf("document %d: %w", i, err)

@@ -84,11 +84,7 @@ func holdersOf(views map[ipam.Key]*view.Service, addr netip.Addr) []*view.Servic
 
 // viewsOf the Services that have addresses of ours, as the speakers see them.
 func viewsOf(s *Snapshot, o *ExplainOptions) map[ipam.Key]*view.Service {
-	endpointSlices := map[ipam.Key][]discoveryv1.EndpointSlice{}
-	for i := range s.EndpointSlices {
-		key := ipam.Service(s.EndpointSlices[i].Namespace, s.EndpointSlices[i].Labels[discoveryv1.LabelServiceName])
-		endpointSlices[key] = append(endpointSlices[key], s.EndpointSlices[i])
-	}
+	endpointSlices := slicesOf(s)
 	views := map[ipam.Key]*view.Service{}
 	for i := range s.Services {
 		if svc := &s.Services[i]; o.Class.Ours(svc) {
@@ -99,6 +95,16 @@ func viewsOf(s *Snapshot, o *ExplainOptions) map[ipam.Key]*view.Service {
 		}
 	}
 	return views
+}
+
+// slicesOf the Services.
+func slicesOf(s *Snapshot) map[ipam.Key][]discoveryv1.EndpointSlice {
+	out := map[ipam.Key][]discoveryv1.EndpointSlice{}
+	for i := range s.EndpointSlices {
+		key := ipam.Service(s.EndpointSlices[i].Namespace, s.EndpointSlices[i].Labels[discoveryv1.LabelServiceName])
+		out[key] = append(out[key], s.EndpointSlices[i])
+	}
+	return out
 }
 
 // announcement explains which node answers for an address of a pool on the local network.

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -49,11 +50,20 @@ func DefaultNamespace(kubeconfig, contextName string) string {
 	return "default"
 }
 
-// NewClient makes a client from a kubeconfig, by kubectl's own rules for finding it; kubeconfig and context may be empty.
-func NewClient(kubeconfig, contextName string) (client.Client, error) {
+// Config is that of a kubeconfig, by kubectl's own rules for finding it; kubeconfig and context may be empty.
+func Config(kubeconfig, contextName string) (*rest.Config, error) {
 	config, err := clientConfig(kubeconfig, contextName).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	return config, nil
+}
+
+// NewClient makes a client from a kubeconfig; see Config.
+func NewClient(kubeconfig, contextName string) (client.Client, error) {
+	config, err := Config(kubeconfig, contextName)
+	if err != nil {
+		return nil, err
 	}
 	scheme, err := newScheme()
 	if err != nil {

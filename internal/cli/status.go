@@ -142,7 +142,7 @@ func (p *printer) attention(s Snapshot) {
 	}
 	attentionBGP(&s, report)
 	for i := range s.Speakers {
-		report("speaker", s.Speakers[i].Name, s.Speakers[i].Status.Conditions, metav1.ConditionTrue, v1beta1.SpeakerReady, v1beta1.SpeakerDataplaneReady)
+		report("speaker", s.Speakers[i].Name, s.Speakers[i].Status.Conditions, metav1.ConditionTrue, v1beta1.SpeakerReady, v1beta1.SpeakerDataplaneReady, v1beta1.SpeakerInterfacesReady)
 		report("speaker", s.Speakers[i].Name, s.Speakers[i].Status.Conditions, metav1.ConditionFalse, v1beta1.SpeakerAddressConflict)
 	}
 	for i := range s.Services {
