@@ -54,7 +54,7 @@ func testAllAtOnce(t *testing.T) {
 	a.stop()
 	for _, addr := range addrs {
 		spans := a.spans(addr)
-		t.Logf("%s, at home on %s, since all speakers were killed: %s; announced by %v", addr, home(addr), observe.Tell(spans, start), a.announcers(addr))
+		t.Logf("%s, at home on %s, since all speakers were killed: %s; announced by %s", addr, home(addr), observe.Tell(spans, start), a.announcers(addr, start))
 		owners := observe.Owners(spans)
 		s.Expect(owners[len(owners)-1]).To(Equal(home(addr)), "who answers for %s in the end", addr)
 		s.Expect(len(owners)).To(BeNumerically("<=", 2), "who answered for %s: %v", addr, owners)
@@ -97,6 +97,6 @@ func testGossipKeyReplaced(t *testing.T) {
 	}
 	a.stop()
 	for _, addr := range addrs {
-		t.Logf("%s, at home on %s, since the key was changed: %s; announced by %v", addr, home(addr), observe.Tell(a.spans(addr), start), a.announcers(addr))
+		t.Logf("%s, at home on %s, since the key was changed: %s; announced by %s", addr, home(addr), observe.Tell(a.spans(addr), start), a.announcers(addr, start))
 	}
 }

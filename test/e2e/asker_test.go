@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -146,15 +149,34 @@ func (a *asker) since(addr netip.Addr, node string) (at time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// announcers are those who told everybody, unasked, that an address is theirs, one after another.
-func (a *asker) announcers(addr netip.Addr) []string {
+// lastAnnouncement is when one of the addresses was announced last, or that time if none was since.
+func (a *asker) lastAnnouncement(since time.Time) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var who []string
-	for _, n := range a.announcements[addr] {
-		if len(who) == 0 || who[len(who)-1] != n.Who {
-			who = append(who, n.Who)
+	for _, list := range a.announcements {
+		if n := len(list); n > 0 && list[n-1].At.After(since) {
+			since = list[n-1].At
 		}
 	}
-	return who
+	return since
+}
+
+// announced are the announcements of an address so far: who told everybody, unasked, that it is theirs.
+func (a *asker) announced(addr netip.Addr) []observe.Answer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.announcements[addr])
+}
+
+// announcers tells who announced an address, one after another, with when the first of several announcements of one came.
+func (a *asker) announcers(addr netip.Addr, start time.Time) string {
+	var who []string
+	last := ""
+	for _, n := range a.announced(addr) {
+		if n.Who != last {
+			who = append(who, fmt.Sprintf("%s %.2f s", n.Who, n.At.Sub(start).Seconds()))
+		}
+		last = n.Who
+	}
+	return strings.Join(who, ", ")
 }

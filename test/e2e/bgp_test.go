@@ -217,39 +217,60 @@ func (o *outside) cut(addr netip.Addr, node string) observe.Connections {
 	return c
 }
 
-// BenchmarkBGPFailover cuts a node off and reports for how long new connections from outside failed after that: some of them, those that
-// the router sends to that node, until it finds it lost.
+// routedFailover is where a node can be cut off, again and again: cut says for how long new connections from outside failed after that, some of
+// them, those that the router sends to that node until it finds it lost.
+func (s *scenario) routedFailover(bfd bool, holdTime time.Duration) (cut func() time.Duration) {
+	s.Helper()
+	var settings router.Settings
+	if bfd {
+		settings.BFD = &router.BFD{Interval: 100 * time.Millisecond, Multiplier: 3}
+	}
+	tor, err := theLab.Router("tor")
+	s.Expect(err).NotTo(HaveOccurred())
+	s.Expect(tor.Apply(s.ctx, settings)).To(Succeed())
+	s.Cleanup(func() { s.Expect(tor.Apply(context.Background(), router.Settings{})).To(Succeed()) })
+	profile := &v1beta1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}, Spec: v1beta1.BFDProfileSpec{ReceiveInterval: 100, TransmitInterval: 100, DetectMultiplier: 3}}
+	s.create(profile)
+	o, peer := newOutside(s, func(p *v1beta1.BGPPeerSpec) {
+		if bfd {
+			p.BFDProfile = profile.Name
+		}
+		p.HoldTime = &metav1.Duration{Duration: holdTime}
+	})
+	s.web("web", 1, "node1")
+	addr := addresses(s.expose("web", "web"))[0]
+	return func() time.Duration {
+		s.Helper()
+		if bfd {
+			o.watched(peer.Name)
+		}
+		return o.cut(addr, "node3").LastFailure.Round(time.Millisecond)
+	}
+}
+
+// testBGPFailover: BFD finds a node lost that is cut off, long before the hold time is over, and comes up again when it is back.
+func testBGPFailover(t *testing.T) {
+	s := newScenario(t)
+	const holdTime = 90 * time.Second
+	cut := s.routedFailover(true, holdTime)
+	for range 2 {
+		failed := cut()
+		t.Logf("new connections failed for %s after node3 was cut off", failed)
+		s.Expect(failed).To(BeNumerically("<", holdTime/10))
+	}
+}
+
+// BenchmarkBGPFailover cuts a node off, again and again.
 func BenchmarkBGPFailover(b *testing.B) {
 	for _, bench := range []struct {
 		name string
 		bfd  bool
 	}{{"BFD 3x100ms", true}, {"hold time 3s", false}} {
 		b.Run(bench.name, func(b *testing.B) {
-			s := newScenario(b)
-			var settings router.Settings
-			if bench.bfd {
-				settings.BFD = &router.BFD{Interval: 100 * time.Millisecond, Multiplier: 3}
-			}
-			tor, err := theLab.Router("tor")
-			s.Expect(err).NotTo(HaveOccurred())
-			s.Expect(tor.Apply(s.ctx, settings)).To(Succeed())
-			s.Cleanup(func() { s.Expect(tor.Apply(context.Background(), router.Settings{})).To(Succeed()) })
-			profile := &v1beta1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}, Spec: v1beta1.BFDProfileSpec{ReceiveInterval: 100, TransmitInterval: 100, DetectMultiplier: 3}}
-			s.create(profile)
-			o, peer := newOutside(s, func(p *v1beta1.BGPPeerSpec) {
-				if bench.bfd {
-					p.BFDProfile = profile.Name
-				}
-				p.HoldTime = &metav1.Duration{Duration: 3 * time.Second}
-			})
-			s.web("web", 1, "node1")
-			addr := addresses(s.expose("web", "web"))[0]
+			cut := newScenario(b).routedFailover(bench.bfd, 3*time.Second)
 			var gaps []time.Duration
 			for b.Loop() {
-				if bench.bfd {
-					o.watched(peer.Name)
-				}
-				gaps = append(gaps, o.cut(addr, "node3").LastFailure.Round(time.Millisecond))
+				gaps = append(gaps, cut())
 			}
 			b.Logf("node3 cut off, failures until: %v", gaps)
 			slices.Sort(gaps)
@@ -261,10 +282,16 @@ func BenchmarkBGPFailover(b *testing.B) {
 	}
 }
 
-// watched waits until all nodes' BFD sessions with a peer are up.
+// watched waits until all nodes' BFD sessions with a peer are up, as the router and as the nodes see them.
 func (o *outside) watched(peer string) {
 	o.Helper()
 	o.Eventually(func(g Gomega) {
+		sessions, err := o.tor.Sessions(o.ctx)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(sessions).To(HaveLen(len(theLab.Nodes())))
+		for _, x := range sessions {
+			g.Expect(x.BFD).To(Equal("Up"), "BFD of the router with %s", x.Peer)
+		}
 		var speakers v1beta1.SpeakerList
 		g.Expect(cluster.List(o.ctx, &speakers)).To(Succeed())
 		for i := range speakers.Items {

@@ -28,6 +28,10 @@ var (
 	theLab    *lab.Lab
 	lanClient *lab.Host
 	cluster   client.Client
+	labConfig lab.Config
+	labStays  bool // it was up before
+	// auditBefore is how long the API server's audit log was then.
+	auditBefore int64
 )
 
 // TestMain brings the lab up, unless one is up already, installs Fairlead as it is now, and takes down what it brought up.
@@ -62,6 +66,7 @@ func TestE2E(t *testing.T) {
 			"BadInput":        testBadInput,
 			"NoEndpoints":     testNoEndpoints,
 			"AddressConflict": testAddressConflict,
+			"Metrics":         testMetrics,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -69,18 +74,35 @@ func TestE2E(t *testing.T) {
 			})
 		}
 	})
-	t.Run("Allocation", testAllocation)
-	t.Run("BGP", testBGP)
-	t.Run("BGPMoves", testBGPMoves)
-	t.Run("LinkCut", testLinkCut)
-	t.Run("GoesHome", testGoesHome)
-	t.Run("NothingLost", testNothingLost)
-	t.Run("Partition", testPartition)
-	t.Run("SpeakerPaused", testSpeakerPaused)
-	t.Run("AllAtOnce", testAllAtOnce)
-	t.Run("GossipKeyReplaced", testGossipKeyReplaced)
-	t.Run("APIServerPaused", testAPIServerPaused)
-	t.Run("KillLoop", testKillLoop)
+	missing := 0 // tests that do not run
+	run := func(name string, test func(*testing.T)) {
+		missing++
+		t.Run(name, func(t *testing.T) {
+			missing--
+			test(t)
+		})
+	}
+	run("Allocation", testAllocation)
+	run("BGP", testBGP)
+	run("BGPBadInput", testBGPBadInput)
+	run("BGPChanges", testBGPChanges)
+	run("BGPHostilePeer", testHostilePeer)
+	run("BGPMoves", testBGPMoves)
+	run("BGPFailover", testBGPFailover)
+	run("LinkCut", testLinkCut)
+	run("GoesHome", testGoesHome)
+	run("NothingLost", testNothingLost)
+	run("Partition", testPartition)
+	run("SpeakerPaused", testSpeakerPaused)
+	run("AllAtOnce", testAllAtOnce)
+	run("GossipKeyReplaced", testGossipKeyReplaced)
+	run("APIServerPaused", testAPIServerPaused)
+	run("KillLoop", testKillLoop)
+	t.Run("Rights", func(t *testing.T) { testRights(t, missing == 0) }) // of all that was done until here
+	t.Run("Upgrade", testUpgrade)
+	t.Run("Uninstall", testUninstall)           // takes the installation off, and puts it back
+	t.Run("MigrateMetalLB", testMigrateMetalLB) // stops Fairlead for a while
+	t.Run("Kubespray", testKubespray)           // last, because it takes the installation off
 }
 
 // prepare brings the lab up, or what is missing of it; down takes it down if it was not up before.
@@ -91,7 +113,7 @@ func prepare(ctx context.Context) (down func(), err error) {
 	if err != nil {
 		return down, err
 	}
-	labConfig := lab.Config{Name: os.Getenv("FAIRLEAD_LAB"), Root: root, Install: true, Routers: []router.Kind{router.FRR}}
+	labConfig = lab.Config{Name: os.Getenv("FAIRLEAD_LAB"), Root: root, Install: true, Kustomization: filepath.Join(root, "test/e2e/install"), Routers: []router.Kind{router.FRR}}
 	switch running, err := lab.Open(labConfig); {
 	case errors.Is(err, lab.ErrNotUp):
 		down = func() {
@@ -102,7 +124,13 @@ func prepare(ctx context.Context) (down func(), err error) {
 	case err != nil:
 		return down, err
 	default:
+		labStays = true
 		labConfig.Nodes, labConfig.ProxyMode = len(running.Nodes()), running.ProxyMode()
+		log, err := os.Stat(running.AuditLog())
+		if err != nil {
+			return down, err
+		}
+		auditBefore = log.Size()
 	}
 	// A lab that is up may run what was built before: what is tested is what is in dist/ and config/ now.
 	theLab, err = lab.Up(ctx, labConfig, os.Stderr)

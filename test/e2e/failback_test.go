@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// failbackDelay is the speaker's --l2-failback-delay as config/ installs it: its default.
-	failbackDelay = 10 * time.Second
+	// failbackDelay is the speaker's --l2-failback-delay, as install/ has it.
+	failbackDelay = 4 * time.Second
 	// aMoment is for how long two nodes may answer for one address.
 	aMoment = time.Second
 )

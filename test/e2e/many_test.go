@@ -18,6 +18,7 @@ import (
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/test/e2e/observe"
+	"fairlead.io/fairlead/test/process"
 )
 
 // many is the number of addresses in BenchmarkThousandAddresses.
@@ -29,24 +30,7 @@ const many = 1000
 // and for all addresses.
 func BenchmarkThousandAddresses(b *testing.B) {
 	s := newScenario(b)
-	s.web("web", 1, "node1")
-	first := netip.MustParseAddr("10.0.0.1") // as in the election's TestSpread
-	addrs := make([]netip.Addr, many)
-	for i := range addrs {
-		addrs[i] = addIP(first, i)
-	}
-	pool := &v1beta1.IPAddressPool{
-		ObjectMeta: metav1.ObjectMeta{Name: s.namespace + "-many"},
-		Spec: v1beta1.IPAddressPoolSpec{
-			Addresses:         []v1beta1.AddressRange{v1beta1.AddressRange(fmt.Sprintf("%s-%s", first, addrs[many-1]))},
-			ServiceAllocation: &v1beta1.ServiceAllocation{Namespaces: []string{s.namespace}, Priority: 1},
-		},
-	}
-	s.create(pool)
-	adv := advertisement(pool.Name)
-	s.create(adv)
-	s.exposeMany(addrs)
-
+	addrs, adv := s.manyAddresses()
 	for b.Loop() {
 		before := s.allOwned(addrs)
 		spread := 0.0
@@ -103,6 +87,75 @@ func BenchmarkThousandAddresses(b *testing.B) {
 		b.ReportMetric(milliseconds(all), "all-announced-ms")
 	}
 	b.ReportMetric(0, "ns/op") // which is mostly waiting until the addresses are at home again
+}
+
+// manyAddresses are so many Services' addresses that layer 2 announces, by one advertisement.
+func (s *scenario) manyAddresses() ([]netip.Addr, *v1beta1.L2Advertisement) {
+	s.Helper()
+	s.web("web", 1, "node1")
+	first := netip.MustParseAddr("10.0.0.1") // as in the election's TestSpread
+	addrs := make([]netip.Addr, many)
+	for i := range addrs {
+		addrs[i] = addIP(first, i)
+	}
+	pool := &v1beta1.IPAddressPool{
+		ObjectMeta: metav1.ObjectMeta{Name: s.namespace + "-many"},
+		Spec: v1beta1.IPAddressPoolSpec{
+			Addresses:         []v1beta1.AddressRange{v1beta1.AddressRange(fmt.Sprintf("%s-%s", first, addrs[many-1]))},
+			ServiceAllocation: &v1beta1.ServiceAllocation{Namespaces: []string{s.namespace}, Priority: 1},
+		},
+	}
+	s.create(pool)
+	adv := advertisement(pool.Name)
+	s.create(adv)
+	s.exposeMany(addrs)
+	return addrs, adv
+}
+
+// BenchmarkIdle is what a speaker costs that has nothing to do, while there are many addresses: processor time in a minute, of the speaker that
+// needs most of it, and memory.
+func BenchmarkIdle(b *testing.B) {
+	s := newScenario(b)
+	addrs, _ := s.manyAddresses()
+	s.Expect(s.allOwned(addrs)).To(HaveLen(many))
+	for b.Loop() {
+		const minute = time.Minute
+		before := s.speakersCPU()
+		began := time.Now()
+		<-time.After(minute)
+		most, memory := 0.0, 0.0
+		for node, cpu := range s.speakersCPU() {
+			share := (cpu - before[node]).Seconds() / time.Since(began).Seconds() * 100
+			b.Logf("%s: %.2f %% of a core", node, share)
+			most = max(most, share)
+			memory = max(memory, s.resident(s.processes(node, speakerProgram)[0]))
+		}
+		b.ReportMetric(most, "%-of-a-core")
+		b.ReportMetric(memory, "rss-MiB")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// speakersCPU is the processor time that each node's speaker has had since it started.
+func (s *scenario) speakersCPU() map[string]time.Duration {
+	s.Helper()
+	used := map[string]time.Duration{}
+	for _, node := range theLab.Nodes() {
+		pids := s.processes(node.Name, speakerProgram)
+		s.Expect(pids).To(HaveLen(1), "speakers of %s", node.Name)
+		cpu, err := process.CPU(pids[0])
+		s.Expect(err).NotTo(HaveOccurred())
+		used[node.Name] = cpu
+	}
+	return used
+}
+
+// resident is a process's memory, in MiB.
+func (s *scenario) resident(pid int) float64 {
+	s.Helper()
+	bytes, err := process.Resident(pid)
+	s.Expect(err).NotTo(HaveOccurred())
+	return float64(bytes) / (1 << 20)
 }
 
 func onNode(name string) []metav1.LabelSelector {

@@ -44,6 +44,7 @@ func testPartition(t *testing.T) {
 			for _, addr := range addrs {
 				s.atHome(addr)
 			}
+			s.allAnnounced(addrs...)
 			a := s.ask(addrs...)
 			start := time.Now()
 			heal := s.deafen(tc.ports, tc.deaf)
@@ -60,22 +61,35 @@ func testPartition(t *testing.T) {
 			a.stop()
 			for _, addr := range addrs {
 				a.quiet(s, addr, start, 2) // there and home again
-				t.Logf("%s, at home on %s: answers: %s; announced by %v", addr, home(addr), observe.Tell(a.spans(addr), start), a.announcers(addr))
+				t.Logf("%s, at home on %s: answers: %s; announced by %s", addr, home(addr), observe.Tell(a.spans(addr), start), a.announcers(addr, start))
 			}
 		})
 	}
+}
+
+// allAnnounced waits until nobody announces the addresses any more: who has taken one over does so five times, a second apart.
+func (s *scenario) allAnnounced(addrs ...netip.Addr) {
+	s.Helper()
+	a := s.listen(addrs...)
+	began := time.Now()
+	s.Eventually(func() time.Duration { return time.Since(a.lastAnnouncement(began)) }).Should(BeNumerically(">", 1500*time.Millisecond), "for how long nobody has announced %v", addrs)
+	a.stop()
 }
 
 // quiet checks that nobody fought over an address so far, that somebody always answered, and that its owner changed no more than so many
 // times.
 func (a *asker) quiet(g Gomega, addr netip.Addr, start time.Time, changes int) {
 	spans := a.spans(addr)
-	story := fmt.Sprintf("%s, at home on %s, was answered for by %s, and announced by %v", addr, home(addr), observe.Tell(spans, start), a.announcers(addr))
+	story := fmt.Sprintf("%s, at home on %s, was answered for by %s, and announced by %s", addr, home(addr), observe.Tell(spans, start), a.announcers(addr, start))
 	g.Expect(observe.Doubled(spans)).To(BeNumerically("<=", aMoment), "for how long two nodes answered: %s", story)
 	g.Expect(len(observe.Owners(spans))-1).To(BeNumerically("<=", changes), "changes of the owner: %s", story)
 	g.Expect(observe.Silent(spans)).To(BeNumerically("<=", aMoment), "for how long nobody answered: %s", story)
-	// Each of the others may take the owner for dead once when they are parted, and once while they meet again, and be told better.
-	g.Expect(len(a.announcers(addr))).To(BeNumerically("<=", 2*len(theLab.Nodes())*max(changes, 1)), "how often another one announced: %s", story)
+	// The others may take the owner for dead when they are parted, and once more while they meet again, and be told better.
+	disputes := observe.Disputes(a.announced(addr))
+	g.Expect(len(disputes)).To(BeNumerically("<=", 1+changes), "how often others announced it too: %s", story)
+	for _, d := range disputes {
+		g.Expect(d.To.Sub(d.From)).To(BeNumerically("<=", aMoment), "for how long they announced it one after another: %s", story)
+	}
 }
 
 // deafen makes nodes drop what those that they are deaf to send to the ports, or from them.

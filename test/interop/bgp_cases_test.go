@@ -1,11 +1,20 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/mdlayher/ndp"
+
 	"fairlead.io/fairlead/bgp"
+	"fairlead.io/fairlead/internal/testnet"
 	"fairlead.io/fairlead/test/router"
 )
 
@@ -27,6 +36,7 @@ func unnumbered(c *BGPConfig, p *bgp.Peer) {
 	both(c, p)
 	c.Host, p.Address = netip.Addr{}, netip.Addr{}
 	c.Interface, p.Interface, c.ExtendedHop = "eth0", "eth0", true
+	c.Hold, p.HoldTime, p.KeepaliveTime = 9, 9*time.Second, 3*time.Second // what a lost interface costs
 }
 
 func internal(c *BGPConfig, p *bgp.Peer) { c.ASN, p.ASN = hostASN, hostASN }
@@ -52,10 +62,7 @@ func bgpCases() []bgpCase {
 			overIPv6(c, p)
 			c.ExtendedHop = true
 			p.Source = c.Host // FRR advertises the prefix then, and the kernel makes itself another address
-		}, check: func(l *bgpLab) {
-			l.route(v4, wanted{nextHop: "2001:db8::1"})
-			l.route(v6, wanted{nextHop: "2001:db8::1"})
-		}},
+		}, check: (*bgpLab).extendedNextHop},
 		{name: "both over IPv6 IPv4 next hop", change: func(c *BGPConfig, p *bgp.Peer) {
 			both(c, p)
 			overIPv6(c, p)
@@ -129,10 +136,34 @@ func (l *bgpLab) attributes() {
 	}
 }
 
+// extendedNextHop: IPv4 routes have an IPv6 next hop (RFC 8950), one of their own when there is one, and go.
+func (l *bgpLab) extendedNextHop() {
+	l.t.Helper()
+	l.speaker.Routes(export("198.51.100.2/32", plain))
+	for _, prefix := range []string{v4, "198.51.100.2/32", v6} {
+		l.route(prefix, wanted{nextHop: "2001:db8::1"})
+	}
+	l.speaker.Routes(bgp.Route{Prefix: netip.MustParsePrefix("198.51.100.2/32")})
+	l.noRoute("198.51.100.2/32")
+	l.peer.NextHop4 = addr("192.0.2.1")
+	if resets := l.speaker.Peers(l.peer); len(resets) > 0 {
+		l.t.Errorf("resets %v", resets)
+	}
+	l.route(v4, wanted{})
+	l.peer.NextHop4 = netip.Addr{}
+	l.speaker.Peers(l.peer)
+	l.route(v4, wanted{nextHop: "2001:db8::1"})
+	l.speaker.Routes(bgp.Route{Prefix: netip.MustParsePrefix(v4)}, bgp.Route{Prefix: netip.MustParsePrefix(v6)})
+	l.noRoute(v4)
+	l.noRoute(v6)
+	l.unharmed(1)
+}
+
 // internal peers get a local preference, and no AS of ours.
 func (l *bgpLab) internal() {
 	l.t.Helper()
-	l.speaker.Routes(export("198.51.100.2/32", &bgp.Attributes{LocalPref: number32(250)}))
+	l.speaker.Routes(export("198.51.100.2/32", &bgp.Attributes{LocalPref: number32(250)}), export("198.51.100.3/32", &bgp.Attributes{Prepend: 2}))
+	l.route("198.51.100.3/32", wanted{localPref: 100}) // with our AS in its path it would be a loop
 	l.route(v4, wanted{localPref: 100})
 	l.route("198.51.100.2/32", wanted{localPref: 250})
 	l.unharmed(1)
@@ -181,7 +212,14 @@ func (l *bgpLab) ttl() {
 	if resets := l.speaker.Peers(l.peer); len(resets) > 0 {
 		l.t.Errorf("resets %v", resets)
 	}
+	before := l.retransmitted()
 	l.speaker.Routes(export("198.51.100.2/32", plain))
+	Until(l.t, 20*time.Second, "it is sent again, because nobody has acknowledged it", func() string {
+		if l.retransmitted() > before {
+			return ""
+		}
+		return "it is not"
+	})
 	l.peer.TTLSecurity = true
 	if _, ok := l.other.Route("198.51.100.2/32"); ok {
 		l.t.Error("what has a TTL of 1 arrives")
@@ -191,6 +229,31 @@ func (l *bgpLab) ttl() {
 	}
 	l.route("198.51.100.2/32", wanted{})
 	l.unharmed(1)
+}
+
+// retransmitted is how many segments of TCP the host has sent again.
+func (l *bgpLab) retransmitted() (n uint64) {
+	l.t.Helper()
+	l.host.Do(func() error {
+		b, err := os.ReadFile("/proc/thread-self/net/snmp")
+		if err != nil {
+			return err
+		}
+		var names []string
+		for line := range strings.Lines(string(b)) {
+			values, ok := strings.CutPrefix(line, "Tcp:")
+			fields := strings.Fields(values)
+			if i := slices.Index(names, "RetransSegs"); ok && i >= 0 {
+				n, err = strconv.ParseUint(fields[i], 10, 64)
+				return err
+			}
+			if ok {
+				names = fields
+			}
+		}
+		return errors.New("the kernel does not count what TCP sends again")
+	})
+	return n
 }
 
 // restart: the routes stay while the speaker is away, and those that it does not have any more go afterwards.
@@ -248,6 +311,8 @@ func (l *bgpLab) unnumbered() {
 	if s := l.speaker.Session("tor"); s.Remote != addr("fe80::2%eth0") || s.Local != addr("fe80::1") {
 		l.t.Errorf("session %+v", s)
 	}
+	l.others()
+	l.unharmed(1)
 	// Another router in its place.
 	l.other.Kill()
 	l.router.DeleteAddress("eth0", "fe80::2/64")
@@ -258,6 +323,49 @@ func (l *bgpLab) unnumbered() {
 		l.t.Errorf("session %+v", s)
 	}
 	l.route(v4, wanted{nextHop: "fe80::1"})
+	// Another interface of its name: nothing that was known of the old one is of use.
+	l.wires.DeleteLink("host")
+	testnet.Connect(l.wires, "host", l.host, "eth0")
+	l.wires.Join("switch0", "host")
+	l.host.AddAddress("eth0", "fe80::1/64")
+	Until(l.t, 50*time.Second, "the session over the new interface", func() string {
+		if s := l.speaker.Session("tor"); s.State != bgp.Established || s.Established < 3 {
+			return fmt.Sprintf("%+v", s)
+		}
+		return ""
+	})
+	l.route(v4, wanted{nextHop: "fe80::1"})
+}
+
+// others are on the link too, and say that they are routers, which ends no session.
+func (l *bgpLab) others() {
+	l.t.Helper()
+	var from []string
+	for i := range 20 {
+		from = append(from, fmt.Sprintf("fe80::%d", 100+i))
+		l.wires.AddAddress("switch0", from[i]+"/64")
+	}
+	l.wires.Do(func() error {
+		ifi, err := net.InterfaceByName("switch0")
+		if err != nil {
+			return err
+		}
+		ifi.Name = strconv.Itoa(ifi.Index) // by which Go finds it in whatever namespace
+		for _, a := range from {
+			conn, _, err := ndp.Listen(ifi, ndp.Addr(a))
+			if err != nil {
+				return err
+			}
+			err = conn.WriteTo(&ndp.RouterAdvertisement{RouterLifetime: time.Minute}, nil, addr("ff02::1"))
+			if err := errors.Join(err, conn.Close()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	// What was heard of them has had its effect when a later route has come, and was asked for after they were.
+	l.speaker.Routes(export("198.51.100.9/32", plain))
+	l.route("198.51.100.9/32", wanted{nextHop: "fe80::1"})
 }
 
 // dynamic: the AS is the one of the OPEN, if that is external; to name it then changes nothing, and an internal one is refused.

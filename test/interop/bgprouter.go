@@ -65,9 +65,15 @@ func NewBGPRouter(t testing.TB, ns *testnet.Namespace, kind router.Kind) *BGPRou
 // Start starts it, or starts it anew, with a configuration.
 func (r *BGPRouter) Start(c BGPConfig) {
 	r.t.Helper()
+	r.StartFile(c, c.render(r.kind))
+}
+
+// StartFile starts it with a configuration file of one's own. Of c it takes what the file has too.
+func (r *BGPRouter) StartFile(c BGPConfig, file string) {
+	r.t.Helper()
 	r.Kill()
 	r.config = c
-	if err := r.place.Write([]byte(c.render(r.kind))); err != nil {
+	if err := r.place.Write([]byte(file)); err != nil {
 		r.t.Fatal(err)
 	}
 	r.own()

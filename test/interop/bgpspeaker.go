@@ -18,8 +18,9 @@ import (
 	"github.com/go-logr/logr/funcr"
 
 	"fairlead.io/fairlead/bgp"
-	"fairlead.io/fairlead/bgp/gobgp"
+	"fairlead.io/fairlead/bgp/engine"
 	"fairlead.io/fairlead/internal/testnet"
+	"fairlead.io/fairlead/test/process"
 )
 
 // inBGPSpeaker in the environment makes a test program a BGPSpeaker, with the router ID that it is.
@@ -63,7 +64,7 @@ func speakBGP(routerID string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	log := funcr.New(func(prefix, args string) { fmt.Fprintln(os.Stderr, prefix, args) }, funcr.Options{Verbosity: 1})
-	r, err := gobgp.New(ctx, id, log)
+	r, err := engine.New(id, log)
 	if err != nil {
 		return err
 	}
@@ -97,7 +98,7 @@ func speakBGP(routerID string, in io.Reader, out io.Writer) error {
 		case "drop":
 			err = r.Drop(ctx, q.Peer, q.Reason)
 		case "close":
-			err = r.Close(ctx, q.Restart)
+			err = r.Close(ctx, "the test wants it", q.Restart)
 		case "cpu":
 			var usage syscall.Rusage
 			err = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
@@ -265,15 +266,11 @@ func (s *BGPSpeaker) CPU() time.Duration {
 // Memory is what the speaker has of it now, in bytes.
 func (s *BGPSpeaker) Memory() int64 {
 	s.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.cmd.Process.Pid))
+	bytes, err := process.Resident(s.cmd.Process.Pid)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	var size, resident int64
-	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
-		s.t.Fatal(err)
-	}
-	return resident * int64(os.Getpagesize())
+	return bytes
 }
 
 // Up waits until a session is established for at least the nth time.

@@ -17,6 +17,18 @@ import (
 
 const containerdSocket = "/run/containerd/containerd.sock"
 
+// auditPolicy has all that Fairlead asks the API server for written down: who, what, and whether that was allowed.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, userGroups: ["system:serviceaccounts:` + Namespace + `"]}
+- {level: None}
+`
+
+// AuditLog is the file in which the API server writes down what Fairlead asks it for, for as long as the lab is up.
+func (l *Lab) AuditLog() string { return l.controlPlane().dir("audit.log") }
+
 // startControlPlane starts etcd and the API server and returns when the API answers.
 func (l *Lab) startControlPlane(ctx context.Context, client *api) error {
 	cp := l.controlPlane()
@@ -29,6 +41,9 @@ func (l *Lab) startControlPlane(ctx context.Context, client *api) error {
 	if err != nil {
 		return err
 	}
+	if err := replaceFile(cp.dir("audit.yaml"), []byte(auditPolicy)); err != nil {
+		return err
+	}
 	server, err := cp.ensureDaemon(l.tool(apiServerProgram),
 		"--etcd-servers=http://127.0.0.1:2379",
 		"--bind-address=::", "--secure-port="+apiPort, "--advertise-address="+cp.IPv4.String(),
@@ -37,6 +52,7 @@ func (l *Lab) startControlPlane(ctx context.Context, client *api) error {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+l.secret("sa.pub"), "--service-account-signing-key-file="+l.secret("sa.key"),
 		"--tls-cert-file="+l.secret("apiserver.crt"), "--tls-private-key-file="+l.secret("apiserver.key"), "--cert-dir="+cp.dir("apiserver"),
+		"--audit-policy-file="+cp.dir("audit.yaml"), "--audit-log-path="+l.AuditLog(),
 		"--kubelet-preferred-address-types=InternalIP")
 	if err != nil {
 		return err

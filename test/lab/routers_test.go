@@ -434,6 +434,9 @@ func (s speakers) unreachable(ext *Host) {
 // configure gives each router a route in its own words, twice, which costs no session.
 func (s speakers) configure(tor, tor2, tor3 *Router) {
 	s.Helper()
+	s.established(tor, "Up")
+	s.established(tor2, "Up")
+	s.established(tor3, "")
 	for _, tc := range []struct {
 		r       *Router
 		lines   func(route string) []string

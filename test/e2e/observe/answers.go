@@ -109,6 +109,34 @@ func Owners(spans []Span) []string {
 	return owners
 }
 
+// Dispute is a time in which several announced one address, one after another or mingled.
+type Dispute struct {
+	From, To time.Time // the first and the last announcement that was another's than the one before
+}
+
+// Disputes are the times in which the announcements, in the order of time, came from another than the one before, none more than Calm
+// after the other. One take-over is a dispute of no length. How many announcements there are within one says nothing: each is two
+// frames, which mingle with others', and who hears the others come back tells them once more.
+func Disputes(announcements []Answer) []Dispute {
+	var disputes []Dispute
+	for i := 1; i < len(announcements); i++ {
+		if announcements[i].Who == announcements[i-1].Who {
+			continue
+		}
+		at := announcements[i].At
+		if n := len(disputes); n > 0 && at.Sub(disputes[n-1].To) <= Calm {
+			disputes[n-1].To = at
+			continue
+		}
+		disputes = append(disputes, Dispute{From: at, To: at})
+	}
+	return disputes
+}
+
+// Calm is for how long one must be the only one who announces for a dispute to be over: longer than the second between the repeats
+// of an announcement.
+const Calm = 1500 * time.Millisecond
+
 // Tell writes spans for people, with times since start.
 func Tell(spans []Span, start time.Time) string {
 	var b strings.Builder

@@ -63,6 +63,34 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+func TestDisputes(t *testing.T) {
+	announced := func(list ...any) []Answer {
+		var out []Answer
+		for i := 0; i < len(list); i += 2 {
+			out = append(out, Answer{At: at(list[i].(int)), Who: list[i+1].(string)}) //nolint:errcheck // a test's own table
+		}
+		return out
+	}
+	for name, tc := range map[string]struct {
+		announcements []Answer
+		want          []Dispute
+	}{
+		"nobody":            {nil, nil},
+		"one":               {announced(0, "a", 0, "a", 1000, "a", 60000, "a"), nil},
+		"a take-over":       {announced(0, "a", 5000, "b", 5000, "b", 6000, "b"), []Dispute{{at(5000), at(5000)}}},
+		"there and back":    {announced(0, "a", 5000, "b", 6000, "b", 15000, "a"), []Dispute{{at(5000), at(5000)}, {at(15000), at(15000)}}},
+		"mingled":           {announced(0, "a", 5000, "b", 5000, "c", 5000, "b", 5001, "c", 5030, "a", 6030, "a"), []Dispute{{at(5000), at(5030)}}},
+		"a fight":           {announced(0, "a", 1000, "b", 2000, "a", 3000, "b", 4000, "a"), []Dispute{{at(1000), at(4000)}}},
+		"both, for a while": {announced(0, "a", 1, "b", 1000, "a", 1001, "b", 2000, "a", 2001, "b", 3001, "b"), []Dispute{{at(1), at(2001)}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Disputes(tc.announcements); !slices.Equal(got, tc.want) {
+				t.Errorf("Disputes = %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestTell(t *testing.T) {
 	got := Tell(Spans(answers(answering{"a", 0, 1000}, answering{"b", 500, 2000})), begin)
 	if want := "a 0.00-1.00 s, b 0.50-1.98 s"; got != want {
