@@ -47,7 +47,8 @@ func testUpgrade(t *testing.T) {
 }
 
 // previous builds the previous commit's programs, gives the nodes their image, and returns the kustomization that installs it. Where a checkout
-// has no history, or git does not trust it, the present state takes the place of the previous one: all pods are replaced all the same.
+// has no history, or git does not trust it, or the lab's kustomization was not there yet, the present state takes the place of the previous
+// one: all pods are replaced all the same.
 func (s *scenario) previous() string {
 	s.Helper()
 	dir := s.TempDir()
@@ -59,8 +60,10 @@ func (s *scenario) previous() string {
 		out, err := cmd.CombinedOutput()
 		s.Expect(err).NotTo(HaveOccurred(), "%s %v, for an upgrade from the previous commit:\n%s", name, args, out)
 	}
+	of, err := filepath.Rel(root, labConfig.Kustomization)
+	s.Expect(err).NotTo(HaveOccurred())
 	archive := filepath.Join(dir, "previous.tar")
-	if out, err := exec.CommandContext(s.ctx, "git", "-C", root, "rev-parse", "--verify", "HEAD~1^{commit}").CombinedOutput(); err == nil {
+	if out, err := exec.CommandContext(s.ctx, "git", "-C", root, "rev-parse", "--verify", "HEAD~1:"+filepath.ToSlash(of)).CombinedOutput(); err == nil {
 		run(root, nil, "git", "archive", "--output", archive, "HEAD~1")
 	} else {
 		s.Logf("no previous commit to upgrade from, but the present state: %s", bytes.TrimSpace(out))
@@ -76,8 +79,6 @@ func (s *scenario) previous() string {
 	run(dir, nil, filepath.Join(root, "bin", "tools", "mkimage"), image...)
 	s.Expect(theLab.LoadImage(s.ctx, filepath.Join(dir, "image.tar"))).To(Succeed())
 
-	of, err := filepath.Rel(root, labConfig.Kustomization)
-	s.Expect(err).NotTo(HaveOccurred())
 	kustomization := filepath.Join(dir, of, "..", "previous")
 	s.Expect(os.MkdirAll(kustomization, 0o755)).To(Succeed())
 	text := fmt.Sprintf("resources: [../%s]\nimages: [{name: fairlead, newTag: previous}]\n", filepath.Base(of))
