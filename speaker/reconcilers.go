@@ -9,10 +9,12 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -28,7 +30,7 @@ import (
 func (s *Speaker) setupReconcilers() error {
 	// Names are unique in the speaker's logs and metrics; several speakers in one process are tests.
 	skip := true
-	opts := controller.Options{SkipNameValidation: &skip}
+	opts := controller.Options{SkipNameValidation: &skip, NewQueue: quietQueue}
 	err := s.mgr.GetFieldIndexer().IndexField(context.Background(), &discoveryv1.EndpointSlice{}, endpoints.ServiceField, endpoints.OfService)
 	if err != nil {
 		return fmt.Errorf("index EndpointSlices: %w", err)
@@ -78,6 +80,12 @@ func (s *Speaker) setupReconcilers() error {
 		return fmt.Errorf("set up the gossip-key controller: %w", err)
 	}
 	return nil
+}
+
+// quietQueue is the queue that controllers have by default, without metrics: for these each queue wakes the process twice a second, and a
+// speaker with nothing to do is mostly waking up.
+func quietQueue(_ string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
+	return priorityqueue.New("", func(o *priorityqueue.Opts[reconcile.Request]) { o.RateLimiter = limiter }) // without a name it measures nothing
 }
 
 // firstSync reads everything once, so that the first election knows all.

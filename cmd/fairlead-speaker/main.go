@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -118,7 +119,16 @@ func parse() (*flags, *zap.Options, error) {
 	return f, logging, nil
 }
 
+// oneProcessor lets one thread at a time run Go code, unless the environment's GOMAXPROCS says otherwise: a speaker is mostly woken for a
+// packet, and each time Go would wake another thread as well, to look for more work. What a speaker computes takes milliseconds, and seldom.
+func oneProcessor() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
+}
+
 func run() error {
+	oneProcessor()
 	garbage := memory.Start()
 	f, logging, err := parse()
 	if err != nil {
