@@ -1,5 +1,5 @@
-// Command kubectl-fairlead is the kubectl plugin: kubectl fairlead status, kubectl fairlead explain, kubectl fairlead import,
-// kubectl fairlead migrate.
+// Command kubectl-fairlead is the kubectl plugin: kubectl fairlead status, kubectl fairlead explain, kubectl fairlead doctor,
+// kubectl fairlead import, kubectl fairlead migrate.
 package main
 
 import (
@@ -26,13 +26,13 @@ func main() {
 	os.Exit(exitStatus(err))
 }
 
-// exitStatus is 3 for an import that could not carry everything over, and a move that something is in the way of, so that scripts can tell it
-// from one that failed.
+// exitStatus is 3 for an import that could not carry everything over, a move that something is in the way of, and an examination that found
+// problems, so that scripts can tell it from one that failed.
 func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, cli.ErrIncomplete), errors.Is(err, cli.ErrNotMoved):
+	case errors.Is(err, cli.ErrIncomplete), errors.Is(err, cli.ErrNotMoved), errors.Is(err, cli.ErrProblems):
 		return 3
 	}
 	return 1
@@ -83,6 +83,7 @@ func newCommand() *cobra.Command {
 			},
 		},
 		newExplain(&from),
+		newDoctor(&from),
 		newImport(&from),
 		newMigrate(&from),
 	)

@@ -14,6 +14,7 @@ import (
 
 	"fairlead.io/fairlead/internal/metallb"
 	"fairlead.io/fairlead/internal/move"
+	"fairlead.io/fairlead/internal/workload"
 )
 
 // ErrNotMoved is the end of a move that was not begun. What was printed says why.
@@ -134,7 +135,7 @@ func (m *mover) blocked(findings []move.Finding, steps []move.Step) bool {
 	if m.o.Back {
 		announces = m.state.OurSpeakers
 	}
-	if move.Find(m.input.MetalLB, move.DaemonSet) == nil || !m.o.Back && move.Find(m.input.Fairlead, move.DaemonSet) == nil {
+	if workload.Find(m.input.MetalLB, workload.DaemonSet) == nil || !m.o.Back && workload.Find(m.input.Fairlead, workload.DaemonSet) == nil {
 		return true
 	}
 	if m.state.Remembered && !announces {

@@ -19,22 +19,23 @@ import (
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/metallb"
 	"fairlead.io/fairlead/internal/move"
+	"fairlead.io/fairlead/internal/workload"
 )
 
 // stepsBack does each step of a move back to MetalLB.
 func (m *mover) stepsBack() map[move.ID]func(context.Context) error {
 	return map[move.ID]func(context.Context) error{
 		move.Remember:       m.remember(m.state.OurController),
-		move.StopController: func(ctx context.Context) error { return m.stopAll(ctx, m.input.Fairlead, move.Deployment) },
+		move.StopController: func(ctx context.Context) error { return m.stopAll(ctx, m.input.Fairlead, workload.Deployment) },
 		move.StartControllers: func(ctx context.Context) error {
-			if err := m.startAll(ctx, m.input.MetalLB, move.Deployment, 0); err != nil {
+			if err := m.startAll(ctx, m.input.MetalLB, workload.Deployment, 0); err != nil {
 				return err
 			}
 			// The webhooks last: their programs are there now.
 			return m.changeHooks(ctx, move.Call, "is called again", "was called already")
 		},
-		move.StopOurSpeakers: func(ctx context.Context) error { return m.stopAll(ctx, m.input.Fairlead, move.DaemonSet) },
-		move.StartTheirs:     func(ctx context.Context) error { return m.startAll(ctx, m.input.MetalLB, move.DaemonSet, 0) },
+		move.StopOurSpeakers: func(ctx context.Context) error { return m.stopAll(ctx, m.input.Fairlead, workload.DaemonSet) },
+		move.StartTheirs:     func(ctx context.Context) error { return m.startAll(ctx, m.input.MetalLB, workload.DaemonSet, 0) },
 		move.RemoveImported:  m.removeImported,
 		move.Forget:          m.forget,
 	}

@@ -16,6 +16,7 @@ import (
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/metallb"
 	"fairlead.io/fairlead/internal/move"
+	"fairlead.io/fairlead/internal/workload"
 )
 
 // programKey names an object that a move changes.
@@ -81,7 +82,7 @@ func (m *mover) sortWorkloads(objects []metallb.Object) {
 	slices.SortStableFunc(in.MetalLB, func(a, b *unstructured.Unstructured) int { return operatorFirst(a) - operatorFirst(b) })
 	for _, o := range objects {
 		u := &unstructured.Unstructured{Object: o}
-		if u.GetKind() != move.Deployment && u.GetKind() != move.DaemonSet {
+		if u.GetKind() != workload.Deployment && u.GetKind() != workload.DaemonSet {
 			continue
 		}
 		in.Others = append(in.Others, u)
@@ -92,17 +93,17 @@ func (m *mover) sortWorkloads(objects []metallb.Object) {
 	}
 	for _, u := range in.MetalLB {
 		m.state.Kept = m.state.Kept || move.Kept(u)
-		if u.GetKind() == move.Deployment {
-			m.state.Controllers = m.state.Controllers || move.Runs(u)
+		if u.GetKind() == workload.Deployment {
+			m.state.Controllers = m.state.Controllers || workload.Runs(u)
 		} else {
-			m.state.Speakers = m.state.Speakers || move.Runs(u)
+			m.state.Speakers = m.state.Speakers || workload.Runs(u)
 		}
 	}
-	if u := move.Find(in.Fairlead, move.Deployment); u != nil {
-		m.state.OurController = move.Runs(u)
+	if u := workload.Find(in.Fairlead, workload.Deployment); u != nil {
+		m.state.OurController = workload.Runs(u)
 	}
-	if u := move.Find(in.Fairlead, move.DaemonSet); u != nil {
-		m.state.OurSpeakers = move.Runs(u)
+	if u := workload.Find(in.Fairlead, workload.DaemonSet); u != nil {
+		m.state.OurSpeakers = workload.Runs(u)
 	}
 	m.state.Quiet, m.state.Announcing = m.converts.pending()
 }

@@ -20,6 +20,7 @@ import (
 	"fairlead.io/fairlead/internal/endpoints"
 	"fairlead.io/fairlead/internal/move"
 	"fairlead.io/fairlead/internal/service"
+	"fairlead.io/fairlead/internal/workload"
 )
 
 // stepsThere does each step of a move from MetalLB. Each looks at what it is about, and does what is left of it.
@@ -34,21 +35,21 @@ func (m *mover) stepsThere() map[move.ID]func(context.Context) error {
 			if err := m.changeHooks(ctx, move.Silence, "is no longer called", "was not called any more"); err != nil {
 				return err
 			}
-			return m.stopAll(ctx, m.input.MetalLB, move.Deployment)
+			return m.stopAll(ctx, m.input.MetalLB, workload.Deployment)
 		},
 		move.StartController: func(ctx context.Context) error {
-			if err := m.startAll(ctx, m.input.Fairlead, move.Deployment, move.DefaultReplicas); err != nil {
+			if err := m.startAll(ctx, m.input.Fairlead, workload.Deployment, move.DefaultReplicas); err != nil {
 				return err
 			}
 			return m.adopted(ctx)
 		},
 		move.StartSpeakers: func(ctx context.Context) error {
-			if err := m.startAll(ctx, m.input.Fairlead, move.DaemonSet, 0); err != nil {
+			if err := m.startAll(ctx, m.input.Fairlead, workload.DaemonSet, 0); err != nil {
 				return err
 			}
 			return m.somewhere(ctx)
 		},
-		move.StopSpeakers: func(ctx context.Context) error { return m.stopAll(ctx, m.input.MetalLB, move.DaemonSet) },
+		move.StopSpeakers: func(ctx context.Context) error { return m.stopAll(ctx, m.input.MetalLB, workload.DaemonSet) },
 		move.ImportAnnouncing: func(ctx context.Context) error {
 			return m.write(ctx, announces)
 		},
@@ -105,8 +106,8 @@ func (m *mover) adopted(ctx context.Context) error {
 
 // class of Services that Fairlead's controller serves.
 func (m *mover) class() service.Class {
-	if u := move.Find(m.input.Fairlead, move.Deployment); u != nil {
-		return move.ClassOf(u)
+	if u := workload.Find(m.input.Fairlead, workload.Deployment); u != nil {
+		return workload.Class(u)
 	}
 	return service.Class{Name: v1beta1.DefaultLoadBalancerClass}
 }
@@ -201,7 +202,7 @@ func (m *mover) stopAll(ctx context.Context, programs []*unstructured.Unstructur
 		if err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
-		if changed && kind == move.DaemonSet && m.darkSince.IsZero() {
+		if changed && kind == workload.DaemonSet && m.darkSince.IsZero() {
 			m.darkSince = start
 		}
 		stopped = append(stopped, p)
@@ -213,7 +214,7 @@ func (m *mover) stopAll(ctx context.Context, programs []*unstructured.Unstructur
 		if err := m.gone(ctx, p); err != nil {
 			return err
 		}
-		m.did("%s is stopped; nothing of it runs after %s", move.Name(p), time.Since(start).Round(10*time.Millisecond))
+		m.did("%s is stopped; nothing of it runs after %s", workload.Name(p), time.Since(start).Round(10*time.Millisecond))
 	}
 	return nil
 }
@@ -243,7 +244,7 @@ func (m *mover) startAll(ctx context.Context, programs []*unstructured.Unstructu
 // somewhere Fairlead's speakers must run.
 func (m *mover) somewhere(ctx context.Context) error {
 	for _, p := range m.input.Fairlead {
-		if p.GetKind() != move.DaemonSet {
+		if p.GetKind() != workload.DaemonSet {
 			continue
 		}
 		o, err := m.get(ctx, keyOf(p))
@@ -252,7 +253,7 @@ func (m *mover) somewhere(ctx context.Context) error {
 		}
 		want, _, _ := counts(o)
 		if want == 0 {
-			return fmt.Errorf("%s has no node to run on: see its nodeSelector and tolerations", move.Name(o))
+			return fmt.Errorf("%s has no node to run on: see its nodeSelector and tolerations", workload.Name(o))
 		}
 		m.did("nodes that it runs on: %d", want)
 	}

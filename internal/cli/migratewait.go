@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"fairlead.io/fairlead/internal/move"
+	"fairlead.io/fairlead/internal/workload"
 )
 
 // How often a condition is looked at: quick while nobody announces.
@@ -77,8 +77,8 @@ func (m *mover) gone(ctx context.Context, p *unstructured.Unstructured) error {
 		} else if err != nil {
 			return false, err
 		}
-		if !deleted && move.Runs(o) {
-			return false, fmt.Errorf("somebody has started %s again: find out who manages it, and keep it from that", move.Name(o))
+		if !deleted && workload.Runs(o) {
+			return false, fmt.Errorf("somebody has started %s again: find out who manages it, and keep it from that", workload.Name(o))
 		}
 		pods, err := m.pods(ctx, o)
 		if err != nil {
@@ -128,7 +128,7 @@ func (m *mover) ready(ctx context.Context, k programKey) error {
 		for i := range pods {
 			switch pod := &pods[i]; {
 			case podReady(pod):
-			case o.GetKind() == move.DaemonSet && down[pod.Spec.NodeName]:
+			case o.GetKind() == workload.DaemonSet && down[pod.Spec.NodeName]:
 				excused++
 			default:
 				lacks = append(lacks, fmt.Sprintf("%s on node %s", pod.Name, pod.Spec.NodeName))
@@ -172,7 +172,7 @@ func (m *mover) pods(ctx context.Context, o *unstructured.Unstructured) ([]corev
 		selector, err = metav1.LabelSelectorAsSelector(&s)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the selector of %s: %w", move.Name(o), err)
+		return nil, fmt.Errorf("read the selector of %s: %w", workload.Name(o), err)
 	}
 	var pods corev1.PodList
 	if err := m.client.List(ctx, &pods, client.InNamespace(o.GetNamespace()), client.MatchingLabelsSelector{Selector: selector}); err != nil {
@@ -210,14 +210,14 @@ func observed(o *unstructured.Unstructured) bool {
 
 // asked is how many pods a program's controller wants there to be.
 func asked(o *unstructured.Unstructured) int64 {
-	if o.GetKind() == move.Deployment {
+	if o.GetKind() == workload.Deployment {
 		return number(o, "status", "replicas")
 	}
 	return number(o, "status", "desiredNumberScheduled")
 }
 
 func counts(o *unstructured.Unstructured) (want, updated, available int64) {
-	if o.GetKind() == move.Deployment {
+	if o.GetKind() == workload.Deployment {
 		want, updated, available = number(o, "spec", "replicas"), number(o, "status", "updatedReplicas"), number(o, "status", "availableReplicas")
 		if number(o, "status", "replicas") != want {
 			updated = -1 // older ones are still there

@@ -86,55 +86,82 @@ func newScheme() (*runtime.Scheme, error) {
 
 // Read takes a snapshot of the cluster. The Services named are in it, if they exist, whatever their type.
 func Read(ctx context.Context, c client.Reader, named ...ipam.Key) (Snapshot, error) {
-	var (
-		pools          v1beta1.IPAddressPoolList
-		advertisements v1beta1.L2AdvertisementList
-		routes         v1beta1.BGPAdvertisementList
-		peers          v1beta1.BGPPeerList
-		profiles       v1beta1.BFDProfileList
-		communities    v1beta1.CommunityList
-		speakers       v1beta1.SpeakerList
-		services       corev1.ServiceList
-		namespaces     corev1.NamespaceList
-		nodes          corev1.NodeList
-		endpointSlices discoveryv1.EndpointSliceList
-	)
-	for _, x := range []struct {
-		what string
-		list client.ObjectList
-		opts []client.ListOption
-	}{
-		{"IPAddressPools (is Fairlead installed?)", &pools, nil},
-		{"L2Advertisements", &advertisements, nil},
-		{"BGPAdvertisements", &routes, nil},
-		{"BGPPeers", &peers, nil},
-		{"BFDProfiles", &profiles, nil},
-		{"Communities", &communities, nil},
-		{"Speakers", &speakers, nil},
-		{"Services of type LoadBalancer", &services, []client.ListOption{client.MatchingFields{"spec.type": string(corev1.ServiceTypeLoadBalancer)}}},
-		{"Namespaces", &namespaces, nil},
-		{"Nodes", &nodes, nil},
-		{"EndpointSlices", &endpointSlices, nil},
-	} {
+	var l lists
+	for _, x := range l.all() {
 		if err := c.List(ctx, x.list, x.opts...); err != nil {
 			return Snapshot{}, fmt.Errorf("list %s: %w", x.what, err)
 		}
 	}
 	for _, k := range named {
-		if slices.ContainsFunc(services.Items, func(svc corev1.Service) bool { return allocation.Key(&svc) == k }) {
+		if slices.ContainsFunc(l.services.Items, func(svc corev1.Service) bool { return allocation.Key(&svc) == k }) {
 			continue
 		}
 		var svc corev1.Service
 		err := c.Get(ctx, client.ObjectKey{Namespace: k.Namespace(), Name: k.Name()}, &svc)
 		if err == nil {
-			services.Items = append(services.Items, svc)
+			l.services.Items = append(l.services.Items, svc)
 		} else if !apierrors.IsNotFound(err) {
 			return Snapshot{}, fmt.Errorf("read Service %s: %w", k, err)
 		}
 	}
+	return l.snapshot(), nil
+}
+
+// lists that a snapshot is made of.
+type lists struct {
+	pools          v1beta1.IPAddressPoolList
+	advertisements v1beta1.L2AdvertisementList
+	routes         v1beta1.BGPAdvertisementList
+	peers          v1beta1.BGPPeerList
+	profiles       v1beta1.BFDProfileList
+	communities    v1beta1.CommunityList
+	speakers       v1beta1.SpeakerList
+	services       corev1.ServiceList
+	namespaces     corev1.NamespaceList
+	nodes          corev1.NodeList
+	endpointSlices discoveryv1.EndpointSliceList
+}
+
+// listed is one of the lists, with what it is of and how it is asked for.
+type listed struct {
+	what string
+	list client.ObjectList
+	opts []client.ListOption
+}
+
+// own are those of Fairlead's kinds, by resource.
+func (l *lists) own() map[string]client.ObjectList {
+	return map[string]client.ObjectList{
+		"ipaddresspools": &l.pools, "l2advertisements": &l.advertisements, "bgpadvertisements": &l.routes, "bgppeers": &l.peers,
+		"bfdprofiles": &l.profiles, "communities": &l.communities, "speakers": &l.speakers,
+	}
+}
+
+// balancers asks for Services of type LoadBalancer.
+func balancers() client.ListOption {
+	return client.MatchingFields{"spec.type": string(corev1.ServiceTypeLoadBalancer)}
+}
+
+func (l *lists) all() []listed {
+	return []listed{
+		{"IPAddressPools (is Fairlead installed?)", &l.pools, nil},
+		{"L2Advertisements", &l.advertisements, nil},
+		{"BGPAdvertisements", &l.routes, nil},
+		{"BGPPeers", &l.peers, nil},
+		{"BFDProfiles", &l.profiles, nil},
+		{"Communities", &l.communities, nil},
+		{"Speakers", &l.speakers, nil},
+		{"Services of type LoadBalancer", &l.services, []client.ListOption{balancers()}},
+		{"Namespaces", &l.namespaces, nil},
+		{"Nodes", &l.nodes, nil},
+		{"EndpointSlices", &l.endpointSlices, nil},
+	}
+}
+
+func (l *lists) snapshot() Snapshot {
 	return Snapshot{
-		Pools: pools.Items, L2Advertisements: advertisements.Items, BGPAdvertisements: routes.Items, BGPPeers: peers.Items,
-		BFDProfiles: profiles.Items, Communities: communities.Items, Speakers: speakers.Items, Services: services.Items,
-		Namespaces: namespaces.Items, Nodes: nodes.Items, EndpointSlices: endpointSlices.Items,
-	}, nil
+		Pools: l.pools.Items, L2Advertisements: l.advertisements.Items, BGPAdvertisements: l.routes.Items, BGPPeers: l.peers.Items,
+		BFDProfiles: l.profiles.Items, Communities: l.communities.Items, Speakers: l.speakers.Items, Services: l.services.Items,
+		Namespaces: l.namespaces.Items, Nodes: l.nodes.Items, EndpointSlices: l.endpointSlices.Items,
+	}
 }

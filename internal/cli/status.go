@@ -14,6 +14,7 @@ import (
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/allocation"
 	"fairlead.io/fairlead/internal/announced"
+	"fairlead.io/fairlead/internal/doctor"
 )
 
 // PrintStatus prints the state of pools, speakers, BGP sessions and Services as tables, and below them every object that is not as it
@@ -119,13 +120,26 @@ func (p *printer) services(s *Snapshot) {
 	p.end()
 }
 
-// attention lists what is not as it should be: conditions that are not in their good state.
+// attention prints what is not as it should be.
 func (p *printer) attention(s Snapshot) {
-	var lines []string
+	list := attentionOf(&s)
+	if len(list) == 0 {
+		return
+	}
+	p.row("NEEDS ATTENTION")
+	for _, x := range list {
+		p.row("  " + x.Object + ": " + x.Says)
+	}
+	p.end()
+}
+
+// attentionOf lists what is not as it should be: conditions that are not in their good state.
+func attentionOf(s *Snapshot) []doctor.Statement {
+	var list []doctor.Statement
 	report := func(kind, name string, conditions []metav1.Condition, good metav1.ConditionStatus, types ...string) {
 		for _, t := range types {
 			if c := meta.FindStatusCondition(conditions, t); c != nil && c.Status != good {
-				lines = append(lines, fmt.Sprintf("%s %s: %s: %s", kind, name, c.Reason, c.Message))
+				list = append(list, doctor.Statement{Object: kind + " " + name, Says: c.Reason + ": " + c.Message})
 			}
 		}
 	}
@@ -140,7 +154,7 @@ func (p *printer) attention(s Snapshot) {
 	for i := range s.L2Advertisements {
 		report("L2Advertisement", s.L2Advertisements[i].Name, s.L2Advertisements[i].Status.Conditions, metav1.ConditionTrue, v1beta1.ConditionAccepted)
 	}
-	attentionBGP(&s, report)
+	attentionBGP(s, report)
 	for i := range s.Speakers {
 		report("speaker", s.Speakers[i].Name, s.Speakers[i].Status.Conditions, metav1.ConditionTrue, v1beta1.SpeakerReady, v1beta1.SpeakerDataplaneReady, v1beta1.SpeakerInterfacesReady)
 		report("speaker", s.Speakers[i].Name, s.Speakers[i].Status.Conditions, metav1.ConditionFalse, v1beta1.SpeakerAddressConflict)
@@ -155,14 +169,7 @@ func (p *printer) attention(s Snapshot) {
 		}
 		report("Service", name, svc.Status.Conditions, good, v1beta1.ConditionAnnounced)
 	}
-	if len(lines) == 0 {
-		return
-	}
-	p.row("NEEDS ATTENTION")
-	for _, line := range lines {
-		p.row("  " + line)
-	}
-	p.end()
+	return list
 }
 
 // statesOf the addresses that the speakers report on.

@@ -45,7 +45,7 @@ func CompilePools(list []v1beta1.IPAddressPool) *Pools {
 	})
 	p := &Pools{byName: make(map[string]*pool, len(list))}
 	for _, obj := range sorted { // whose labels are never nil: selectors may match what has none
-		p.ordered = append(p.ordered, pool{name: obj.Name, labels: labels.Merge(obj.Labels, nil), ranges: ranges(obj)})
+		p.ordered = append(p.ordered, pool{name: obj.Name, labels: labels.Merge(obj.Labels, nil), ranges: Ranges(obj)})
 	}
 	for i := range p.ordered {
 		p.byName[p.ordered[i].name] = &p.ordered[i]
@@ -53,7 +53,8 @@ func CompilePools(list []v1beta1.IPAddressPool) *Pools {
 	return p
 }
 
-func ranges(obj *v1beta1.IPAddressPool) *netipx.IPSet {
+// Ranges of a pool: what it can give out. Entries that cannot be read count for nothing.
+func Ranges(obj *v1beta1.IPAddressPool) *netipx.IPSet {
 	var b netipx.IPSetBuilder
 	for _, entry := range obj.Spec.Addresses {
 		if r, err := ipam.ParseRange(string(entry)); err == nil {

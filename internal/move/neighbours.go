@@ -6,7 +6,9 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/yaml"
+
+	"fairlead.io/fairlead/internal/neighbours"
+	"fairlead.io/fairlead/internal/workload"
 )
 
 // strictARP of kube-proxy: in mode ipvs every node has every address on an interface, and answers for it.
@@ -18,56 +20,29 @@ func (p *preflight) strictARP() {
 		p.find(Note, "there is no ConfigMap kube-proxy in namespace kube-system: if kube-proxy runs in mode ipvs, see that it has strictARP: true")
 		return
 	}
-	var c struct {
-		Mode string `json:"mode"`
-		IPVS struct {
-			StrictARP bool `json:"strictARP"`
-		} `json:"ipvs"`
-	}
-	if err := yaml.Unmarshal([]byte(*p.in.KubeProxy), &c); err != nil {
-		p.find(Note, "ConfigMap kube-system/kube-proxy cannot be read (%s): if kube-proxy runs in mode ipvs, see that it has strictARP: true", strings.Join(strings.Fields(err.Error()), " "))
+	proxy, err := neighbours.ReadKubeProxy(*p.in.KubeProxy)
+	if err != nil {
+		p.find(Note, "ConfigMap kube-system/kube-proxy cannot be read (%s): if kube-proxy runs in mode ipvs, see that it has strictARP: true", err)
 		return
 	}
-	if c.Mode == "ipvs" && !c.IPVS.StrictARP {
-		p.find(Problem, "kube-proxy runs in mode ipvs without strict ARP, so that every node would answer for every address: set ipvs.strictARP: true in ConfigMap kube-system/kube-proxy (config.conf) and restart it by kubectl -n kube-system rollout restart daemonset kube-proxy")
+	if proxy.Answers() {
+		p.find(Problem, "%s", neighbours.WithoutStrictARP)
 	}
 }
 
 // announcers beside MetalLB, by what they run.
 func (p *preflight) announcers() {
-	seen := map[string]bool{}
-	find := func(o *unstructured.Unstructured, what, advice string) {
-		if !seen[what] {
-			seen[what] = true
-			p.find(Note, "%s runs %s: %s", Name(o), what, advice)
+	for _, a := range neighbours.Announcers(p.in.Others, p.in.Namespace) {
+		advice := "see that it and Fairlead serve different Services (spec.loadBalancerClass), as it and MetalLB do now"
+		switch a.What {
+		case neighbours.ServiceLB:
+			advice = neighbours.WithoutServiceLB
+		case neighbours.AnotherFairlead:
+			advice = neighbours.WithoutAnotherFairlead
 		}
+		p.find(Note, "%s runs %s: %s", workload.Name(a.Program), a.What, advice)
 	}
-	const classes = "see that it and Fairlead serve different Services (spec.loadBalancerClass), as it and MetalLB do now"
-	for _, o := range p.in.Others {
-		if o.GetKind() != "Pod" && !Runs(o) {
-			continue
-		}
-		for _, c := range containers(o) {
-			image, _ := c["image"].(string)
-			switch {
-			case strings.Contains(image, "kube-vip"):
-				if serves := envTrue(c, "svc_enable") || contains(c, "--services"); serves {
-					find(o, "kube-vip for Services", classes)
-				}
-			case strings.Contains(image, "purelb/"):
-				find(o, "PureLB", classes)
-			case strings.Contains(image, "openelb"), strings.Contains(image, "porter"):
-				find(o, "OpenELB", classes)
-			case strings.Contains(image, "klipper-lb"):
-				find(o, "the ServiceLB of k3s", "it serves every Service without a class: start k3s with --disable=servicelb")
-			}
-		}
-		l := o.GetLabels()
-		if l["app.kubernetes.io/name"] == "fairlead" && o.GetNamespace() != p.in.Namespace && o.GetKind() != "Pod" {
-			find(o, "another Fairlead", "remove it, or name its namespace by --namespace if it is the one that is meant")
-		}
-	}
-	if p.in.Cilium["enable-l2-announcements"] == "true" || p.in.Cilium["enable-bgp-control-plane"] == "true" {
+	if p.in.Cilium.Announces() {
 		p.find(Note, "Cilium is set to announce addresses of Services (ConfigMap kube-system/cilium-config): see that its policies select none that MetalLB serves")
 	}
 }
@@ -94,31 +69,11 @@ func (p *preflight) managed() {
 		default:
 			continue
 		}
-		p.find(Note, "%s is managed by %s: %s", Name(o), by, advice)
+		p.find(Note, "%s is managed by %s: %s", workload.Name(o), by, advice)
 	}
 }
 
 // Operator reports whether a program is the MetalLB operator, which would start again what is stopped.
 func Operator(o *unstructured.Unstructured) bool {
-	return o.GetKind() == Deployment && strings.HasPrefix(o.GetName(), "metallb-operator")
-}
-
-func envTrue(container map[string]any, name string) bool {
-	list, _ := container["env"].([]any)
-	for _, e := range list {
-		if m, ok := e.(map[string]any); ok && m["name"] == name {
-			return m["value"] == "true"
-		}
-	}
-	return false
-}
-
-func contains(container map[string]any, arg string) bool {
-	list, _ := container["args"].([]any)
-	for _, a := range list {
-		if a == arg {
-			return true
-		}
-	}
-	return false
+	return o.GetKind() == workload.Deployment && strings.HasPrefix(o.GetName(), "metallb-operator")
 }

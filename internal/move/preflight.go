@@ -12,7 +12,9 @@ import (
 	"fairlead.io/fairlead/internal/allocation"
 	"fairlead.io/fairlead/internal/config"
 	"fairlead.io/fairlead/internal/metallb"
+	"fairlead.io/fairlead/internal/neighbours"
 	"fairlead.io/fairlead/internal/service"
+	"fairlead.io/fairlead/internal/workload"
 	"fairlead.io/fairlead/ipam"
 )
 
@@ -47,7 +49,7 @@ type Input struct {
 	Others []*unstructured.Unstructured
 	// KubeProxy is the configuration in its ConfigMap; Cilium the settings in its own. Nil: there is none.
 	KubeProxy *string
-	Cilium    map[string]string
+	Cilium    neighbours.Cilium
 	// Imported is what MetalLB's configuration comes to, with what the API server makes of it in its report.
 	Imported *metallb.Result
 	// Services, Namespaces and Pools of Fairlead's that there are.
@@ -84,23 +86,23 @@ func (p *preflight) find(w Weight, format string, args ...any) {
 func (p *preflight) programs() {
 	in := p.in
 	ns := in.Imported.Programs.Namespace
-	if !slices.ContainsFunc(in.MetalLB, func(o *unstructured.Unstructured) bool { return o.GetKind() == DaemonSet }) {
+	if !slices.ContainsFunc(in.MetalLB, func(o *unstructured.Unstructured) bool { return o.GetKind() == workload.DaemonSet }) {
 		p.find(Problem, "there is no DaemonSet of MetalLB's in namespace %s: name its namespace by --metallb-namespace", ns)
 	}
-	controller, speaker := Find(in.Fairlead, Deployment), Find(in.Fairlead, DaemonSet)
+	controller, speaker := workload.Find(in.Fairlead, workload.Deployment), workload.Find(in.Fairlead, workload.DaemonSet)
 	if !in.KindsInstalled || controller == nil || speaker == nil {
 		p.find(Problem, "Fairlead is not installed in namespace %s, or not all of it: install it so that nothing of it runs yet, by kubectl apply --server-side -k config/held", in.Namespace)
 		return
 	}
-	if running(in.MetalLB, Deployment) && Runs(controller) {
-		p.find(Note, "%s runs beside MetalLB's: each puts the other's addresses right. The move ends that", Name(controller))
+	if running(in.MetalLB, workload.Deployment) && workload.Runs(controller) {
+		p.find(Note, "%s runs beside MetalLB's: each puts the other's addresses right. The move ends that", workload.Name(controller))
 	}
-	class := ClassOf(controller)
-	if other := ClassOf(speaker); other != class {
-		p.find(Problem, "%s serves %s, and %s serves %s: give both the same --load-balancer-class and --require-load-balancer-class", Name(controller), classText(class), Name(speaker), classText(other))
+	class := workload.Class(controller)
+	if other := workload.Class(speaker); other != class {
+		p.find(Problem, "%s serves %s, and %s serves %s: give both the same --load-balancer-class and --require-load-balancer-class", workload.Name(controller), class, workload.Name(speaker), other)
 	}
-	if in.Imported.Programs.IgnoreExcludeLabel && !flagged(speaker, "ignore-exclude-lb") {
-		p.find(Note, "MetalLB runs with --ignore-exclude-lb, and %s without: nodes that are excluded from load balancers announce no longer", Name(speaker))
+	if in.Imported.Programs.IgnoreExcludeLabel && !workload.Flagged(speaker, "ignore-exclude-lb") {
+		p.find(Note, "MetalLB runs with --ignore-exclude-lb, and %s without: nodes that are excluded from load balancers announce no longer", workload.Name(speaker))
 	}
 	if in.Imported.Programs.BGP == "frr-k8s-external" && len(in.Imported.BGPPeers) > 0 {
 		p.find(Problem, "MetalLB has its BGP sessions in a frr-k8s of another namespace, which keeps them when MetalLB is stopped: run MetalLB with its own (METALLB_BGP_TYPE) first, or move by hand and delete its FRRConfigurations there")
@@ -129,11 +131,11 @@ func (p *preflight) losses() {
 // services must keep what they have, by the controller's own decision.
 func (p *preflight) services() {
 	in := p.in
-	controller := Find(in.Fairlead, Deployment)
+	controller := workload.Find(in.Fairlead, workload.Deployment)
 	if controller == nil {
 		return
 	}
-	class := ClassOf(controller)
+	class := workload.Class(controller)
 	cluster := allocation.Cluster{Pools: in.pools(), Namespaces: in.Namespaces, Services: in.Services}
 	a := ipam.NewAllocator()
 	loaded, err := cluster.Load(a, class)
@@ -154,7 +156,7 @@ func (p *preflight) services() {
 			continue
 		}
 		if !class.Ours(svc) {
-			p.find(Problem, "MetalLB serves Service %s, and Fairlead would not: it serves %s. Set --load-balancer-class and --require-load-balancer-class of fairlead-controller and fairlead-speaker", allocation.Key(svc), classText(class))
+			p.find(Problem, "MetalLB serves Service %s, and Fairlead would not: it serves %s. Set --load-balancer-class and --require-load-balancer-class of fairlead-controller and fairlead-speaker", allocation.Key(svc), class)
 			continue
 		}
 		for _, addr := range has {
@@ -197,23 +199,6 @@ func (in *Input) pools() []v1beta1.IPAddressPool {
 	return out
 }
 
-func classText(c service.Class) string {
-	if c.Require {
-		return fmt.Sprintf("Services of class %q alone", c.Name)
-	}
-	return fmt.Sprintf("Services without a class, and of class %q", c.Name)
-}
-
-// Find the first program of a kind.
-func Find(list []*unstructured.Unstructured, kind string) *unstructured.Unstructured {
-	for _, o := range list {
-		if o.GetKind() == kind {
-			return o
-		}
-	}
-	return nil
-}
-
 func running(list []*unstructured.Unstructured, kind string) bool {
-	return slices.ContainsFunc(list, func(o *unstructured.Unstructured) bool { return o.GetKind() == kind && Runs(o) })
+	return slices.ContainsFunc(list, func(o *unstructured.Unstructured) bool { return o.GetKind() == kind && workload.Runs(o) })
 }

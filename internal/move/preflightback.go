@@ -7,18 +7,19 @@ import (
 	"fairlead.io/fairlead/internal/allocation"
 	"fairlead.io/fairlead/internal/config"
 	"fairlead.io/fairlead/internal/service"
+	"fairlead.io/fairlead/internal/workload"
 	"fairlead.io/fairlead/ipam"
 )
 
 // PreflightBack says what is to be known before a move back, the gravest first.
 func PreflightBack(in *Input) []Finding {
 	p := &preflight{in: in}
-	if Find(in.MetalLB, DaemonSet) == nil {
+	if workload.Find(in.MetalLB, workload.DaemonSet) == nil {
 		p.find(Problem, "there is no DaemonSet of MetalLB's in namespace %s to go back to: name its namespace by --metallb-namespace", in.Imported.Programs.Namespace)
 	}
 	for _, o := range in.MetalLB {
-		if o.GetKind() == Deployment && !Runs(o) && (!Kept(o) || o.GetAnnotations()[KeptReplicas] == "0") {
-			p.find(Note, "%s was scaled to nothing before the move, and stays so: start it by kubectl -n %s scale deployment %s --replicas=1", Name(o), o.GetNamespace(), o.GetName())
+		if o.GetKind() == workload.Deployment && !workload.Runs(o) && (!Kept(o) || o.GetAnnotations()[KeptReplicas] == "0") {
+			p.find(Note, "%s was scaled to nothing before the move, and stays so: start it by kubectl -n %s scale deployment %s --replicas=1", workload.Name(o), o.GetNamespace(), o.GetName())
 		}
 	}
 	p.servicesBack()
@@ -30,8 +31,8 @@ func PreflightBack(in *Input) []Finding {
 // servicesBack keep what they have only if MetalLB serves them, and has the address in a pool: otherwise it takes it away.
 func (p *preflight) servicesBack() {
 	class, pools := service.Class{Name: v1beta1.DefaultLoadBalancerClass}, config.CompilePools(p.in.Imported.Pools)
-	if controller := Find(p.in.Fairlead, Deployment); controller != nil { // else it is removed, and what it gave is still there
-		class = ClassOf(controller)
+	if controller := workload.Find(p.in.Fairlead, workload.Deployment); controller != nil { // else it is removed, and what it gave is still there
+		class = workload.Class(controller)
 	}
 	theirs := map[ipam.Key]bool{}
 	for i := range p.in.Imported.Services {

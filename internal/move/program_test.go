@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"fairlead.io/fairlead/internal/move"
+	"fairlead.io/fairlead/internal/workload"
 )
 
 func object(t *testing.T, text string) *unstructured.Unstructured {
@@ -36,7 +37,7 @@ func TestStopAndStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := object(t, text)
 			before := o.DeepCopy()
-			if changed, err := move.Stop(o); err != nil || !changed || move.Runs(o) || !move.Kept(o) {
+			if changed, err := move.Stop(o); err != nil || !changed || workload.Runs(o) || !move.Kept(o) {
 				t.Fatal(err, changed, o.Object)
 			}
 			if changed, err := move.Stop(o); err != nil || changed {
@@ -84,7 +85,7 @@ func TestStart(t *testing.T) {
 		})
 	}
 	held := object(t, "{apiVersion: apps/v1, kind: Deployment, metadata: {name: c, namespace: sys}, spec: {replicas: 0}}")
-	if changed, err := move.Start(held, move.DefaultReplicas); err != nil || !changed || !move.Runs(held) {
+	if changed, err := move.Start(held, move.DefaultReplicas); err != nil || !changed || !workload.Runs(held) {
 		t.Error(err, held.Object)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"fairlead.io/fairlead/internal/workload"
 )
 
 // SilencedCondition is the match condition that keeps a webhook from being called. Everything else of it stays as it is, so that taking the
@@ -37,7 +39,7 @@ func Silence(o *unstructured.Unstructured) (bool, error) {
 		if silencer(w) < 0 {
 			conditions, _, err := unstructured.NestedSlice(w, "matchConditions")
 			if err != nil {
-				return false, fmt.Errorf("read %s: %w", Name(o), err)
+				return false, fmt.Errorf("read %s: %w", workload.Name(o), err)
 			}
 			w["matchConditions"] = append(conditions, map[string]any{"name": SilencedCondition, "expression": "false"})
 			changed = true
@@ -57,7 +59,7 @@ func Call(o *unstructured.Unstructured) (bool, error) {
 		changed = true
 		conditions, _, err := unstructured.NestedSlice(w, "matchConditions")
 		if err != nil {
-			return false, fmt.Errorf("read %s: %w", Name(o), err)
+			return false, fmt.Errorf("read %s: %w", workload.Name(o), err)
 		}
 		if conditions = append(conditions[:i], conditions[i+1:]...); len(conditions) > 0 {
 			w["matchConditions"] = conditions

@@ -5,6 +5,7 @@
 package service
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -29,6 +30,14 @@ func (c Class) Ours(svc *corev1.Service) bool {
 		return !c.Require
 	}
 	return *svc.Spec.LoadBalancerClass == c.Name
+}
+
+// String says which Services are served, as messages have it.
+func (c Class) String() string {
+	if c.Require {
+		return fmt.Sprintf("Services of class %q alone", c.Name)
+	}
+	return fmt.Sprintf("Services without a class, and of class %q", c.Name)
 }
 
 // Family of an address.

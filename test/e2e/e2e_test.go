@@ -82,6 +82,7 @@ func TestE2E(t *testing.T) {
 			test(t)
 		})
 	}
+	run("Doctor", testDoctor)
 	run("Allocation", testAllocation)
 	run("BGP", testBGP)
 	run("BGPBadInput", testBGPBadInput)

@@ -86,13 +86,7 @@ type metallb struct {
 // metallb takes Fairlead's place.
 func (s *scenario) metallb() *metallb {
 	s.Helper()
-	m := &metallb{scenario: s, program: filepath.Join(s.TempDir(), "kubectl-fairlead")}
-	root, err := filepath.Abs("../..")
-	s.Expect(err).NotTo(HaveOccurred())
-	build := exec.CommandContext(s.ctx, "go", "build", "-o", m.program, "./cmd/kubectl-fairlead")
-	build.Dir = root
-	output, err := build.CombinedOutput()
-	s.Expect(err).NotTo(HaveOccurred(), "%s", output)
+	m := &metallb{scenario: s, program: s.plugin()}
 
 	m.hold()
 	s.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})

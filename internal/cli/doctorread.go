@@ -1,0 +1,309 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/doctor"
+	"fairlead.io/fairlead/internal/neighbours"
+	"fairlead.io/fairlead/internal/version"
+	"fairlead.io/fairlead/internal/workload"
+)
+
+// doctorReader reads what an examination looks at, as far as the user may.
+type doctorReader struct {
+	disco     discovery.DiscoveryInterface
+	client    client.Client
+	namespace string
+}
+
+func newDoctorReader(config func() (*rest.Config, error), namespace string) (*doctorReader, error) {
+	c, err := config()
+	if err != nil {
+		return nil, err
+	}
+	disco, err := discovery.NewDiscoveryClientForConfig(c)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", c.Host, err)
+	}
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
+	}
+	cl, err := client.New(c, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", c.Host, err)
+	}
+	return &doctorReader{disco, cl, namespace}, nil
+}
+
+// answer to a question: it was answered, there is no such thing, or a right lacks.
+type answer struct {
+	absent bool
+	lacks  string
+}
+
+// answered says what came of a question. An error is one that says nothing of the cluster, such as that it cannot be reached.
+func answered(err error, r right) (answer, error) {
+	switch {
+	case err == nil:
+		return answer{}, nil
+	case apierrors.IsForbidden(err):
+		return answer{lacks: r.text(r.verbs)}, nil
+	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
+		return answer{absent: true}, nil
+	}
+	return answer{}, fmt.Errorf("%s: %w", r.text(r.verbs), err)
+}
+
+// list all objects that a right is about.
+func (r *doctorReader) list(ctx context.Context, list client.ObjectList, resource right, opts ...client.ListOption) (answer, error) {
+	resource.verbs = "list"
+	return answered(r.client.List(ctx, list, append(opts, client.InNamespace(resource.namespace))...), resource)
+}
+
+// get one object.
+func (r *doctorReader) get(ctx context.Context, name string, o client.Object, resource right) (answer, error) {
+	resource.verbs = "get"
+	return answered(r.client.Get(ctx, client.ObjectKey{Namespace: resource.namespace, Name: name}, o), resource)
+}
+
+func (r *doctorReader) read(ctx context.Context) (*doctor.Input, error) {
+	now := time.Now() // first: a lease does not look old because reading takes long
+	server, err := r.disco.ServerVersion()
+	if err != nil {
+		return nil, fmt.Errorf("ask the API server for its version: %w", err)
+	}
+	in := &doctor.Input{Namespace: r.namespace, Version: version.Version, Server: server.GitVersion, Now: now}
+	for _, read := range []func(context.Context, *doctor.Input) error{
+		r.kinds, r.programs, r.ownNamespace, r.lease, r.gossip, r.beside, r.network, r.objects,
+	} {
+		if err := read(ctx, in); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// kinds are the CustomResourceDefinitions.
+func (r *doctorReader) kinds(ctx context.Context, in *doctor.Input) error {
+	list := listOf("apiextensions.k8s.io", "CustomResourceDefinition")
+	a, err := r.list(ctx, list, right{group: "apiextensions.k8s.io", resource: "customresourcedefinitions"})
+	in.Kinds.Lacks = a.lacks
+	for i := range list.Items {
+		o := &list.Items[i]
+		if group, _, _ := unstructured.NestedString(o.Object, "spec", "group"); group == v1beta1.Group {
+			in.Kinds.Is = append(in.Kinds.Is, kindOf(o))
+		}
+	}
+	return err
+}
+
+func kindOf(o *unstructured.Unstructured) doctor.Kind {
+	resource, _, _ := strings.Cut(o.GetName(), ".")
+	k := doctor.Kind{Resource: resource, Deleting: o.GetDeletionTimestamp() != nil, Why: "the API server has not said why"}
+	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	for _, x := range conditions {
+		c, _ := x.(map[string]any)
+		switch message, _ := c["message"].(string); {
+		case c["type"] == "Established" && c["status"] == "True":
+			k.Established = true
+		case c["status"] == "False" && message != "" && (c["type"] == "Established" || c["type"] == "NamesAccepted"):
+			k.Why = message
+		}
+	}
+	versions, _, _ := unstructured.NestedSlice(o.Object, "spec", "versions")
+	for _, x := range versions {
+		v, _ := x.(map[string]any)
+		if v["name"] == v1beta1.GroupVersion.Version && v["served"] == true {
+			k.Schema, _, _ = unstructured.NestedMap(v, "schema", "openAPIV3Schema")
+		}
+	}
+	return k
+}
+
+// programs are all Deployments and DaemonSets, or if not all may be read those of Fairlead's namespace, and the pods there.
+func (r *doctorReader) programs(ctx context.Context, in *doctor.Input) error {
+	for _, kind := range []string{workload.Deployment, workload.DaemonSet} {
+		resource := right{group: "apps", resource: strings.ToLower(kind) + "s"}
+		list := listOf("apps", kind)
+		a, err := r.list(ctx, list, resource)
+		if err != nil {
+			return err
+		}
+		if a.lacks != "" {
+			in.Others.Lacks = join(in.Others.Lacks, a.lacks)
+			resource.namespace = r.namespace
+			if a, err = r.list(ctx, list, resource); err != nil {
+				return err
+			}
+			in.Programs.Lacks = join(in.Programs.Lacks, a.lacks)
+		}
+		for i := range list.Items {
+			o := &list.Items[i]
+			in.Others.Is = append(in.Others.Is, o)
+			if neighbours.IsFairlead(o) && o.GetNamespace() == r.namespace {
+				in.Programs.Is = append(in.Programs.Is, o)
+			}
+		}
+	}
+	var pods corev1.PodList
+	a, err := r.list(ctx, &pods, right{resource: "pods", namespace: r.namespace})
+	in.Pods = doctor.Part[[]corev1.Pod]{Is: pods.Items, Lacks: a.lacks}
+	return err
+}
+
+func (r *doctorReader) ownNamespace(ctx context.Context, in *doctor.Input) error {
+	var ns corev1.Namespace
+	a, err := r.get(ctx, r.namespace, &ns, right{resource: "namespaces"})
+	if in.OwnNamespace.Lacks = a.lacks; a == (answer{}) {
+		in.OwnNamespace.Is = &ns
+	}
+	return err
+}
+
+func (r *doctorReader) lease(ctx context.Context, in *doctor.Input) error {
+	name := doctor.DefaultLease
+	if o := workload.Find(in.Programs.Is, workload.Deployment); o != nil {
+		name = doctor.LeaseName(o)
+	}
+	var lease coordinationv1.Lease
+	a, err := r.get(ctx, name, &lease, right{group: "coordination.k8s.io", resource: "leases", namespace: r.namespace})
+	if in.Lease.Lacks = a.lacks; a == (answer{}) {
+		in.Lease.Is = &lease
+	}
+	return err
+}
+
+// gossip is the length of each entry of the Secret; the values go no further.
+func (r *doctorReader) gossip(ctx context.Context, in *doctor.Input) error {
+	var secret corev1.Secret
+	a, err := r.get(ctx, doctor.GossipSecret(workload.Find(in.Programs.Is, workload.DaemonSet)), &secret, right{resource: "secrets", namespace: r.namespace})
+	if in.Gossip.Lacks = a.lacks; a == (answer{}) && err == nil {
+		in.Gossip.Is = map[string]int{}
+		for name, value := range secret.Data {
+			in.Gossip.Is[name] = len(value)
+		}
+	}
+	return err
+}
+
+// beside is what else of kube-system is looked at.
+func (r *doctorReader) beside(ctx context.Context, in *doctor.Input) error {
+	const system = "kube-system"
+	settings := right{resource: "configmaps", namespace: system}
+	var proxy, cilium corev1.ConfigMap
+	a, err := r.get(ctx, "kube-proxy", &proxy, settings)
+	if err != nil {
+		return err
+	}
+	if in.KubeProxy.Lacks = a.lacks; a == (answer{}) {
+		text := proxy.Data["config.conf"]
+		in.KubeProxy.Is = &text
+	}
+	if a, err = r.get(ctx, "cilium-config", &cilium, settings); err != nil {
+		return err
+	}
+	in.Cilium = doctor.Part[neighbours.Cilium]{Is: cilium.Data, Lacks: a.lacks}
+	pods := listOf("", workload.Pod)
+	a, err = r.list(ctx, pods, right{resource: "pods", namespace: system}) // static pods have no workload
+	in.Others.Lacks = join(in.Others.Lacks, a.lacks)
+	for i := range pods.Items {
+		in.Others.Is = append(in.Others.Is, &pods.Items[i])
+	}
+	return err
+}
+
+// network is the nodes, and what the cluster has of the address space.
+func (r *doctorReader) network(ctx context.Context, in *doctor.Input) error {
+	var nodes corev1.NodeList
+	a, err := r.list(ctx, &nodes, right{resource: "nodes"})
+	if err != nil {
+		return err
+	}
+	in.Nodes = doctor.Part[[]corev1.Node]{Is: nodes.Items, Lacks: a.lacks}
+	cidrs := listOf("networking.k8s.io", "ServiceCIDR")
+	if a, err = r.list(ctx, cidrs, right{group: "networking.k8s.io", resource: "servicecidrs"}); err != nil {
+		return err
+	}
+	in.ServiceCIDRs.Lacks = a.lacks
+	for i := range cidrs.Items {
+		list, _, _ := unstructured.NestedStringSlice(cidrs.Items[i].Object, "spec", "cidrs")
+		for _, text := range list {
+			if p, err := netip.ParsePrefix(text); err == nil {
+				in.ServiceCIDRs.Is = append(in.ServiceCIDRs.Is, p.Masked())
+			}
+		}
+	}
+	var endpoints discoveryv1.EndpointSliceList
+	a, err = r.list(ctx, &endpoints, right{group: "discovery.k8s.io", resource: "endpointslices", namespace: corev1.NamespaceDefault},
+		client.MatchingLabels{discoveryv1.LabelServiceName: "kubernetes"})
+	in.APIServers.Lacks = a.lacks
+	for i := range endpoints.Items {
+		for _, e := range endpoints.Items[i].Endpoints {
+			for _, text := range e.Addresses {
+				if addr, err := netip.ParseAddr(text); err == nil {
+					in.APIServers.Is = append(in.APIServers.Is, addr.Unmap())
+				}
+			}
+		}
+	}
+	return err
+}
+
+// objects of Fairlead's, and the Services, with what they say of themselves.
+func (r *doctorReader) objects(ctx context.Context, in *doctor.Input) error {
+	var l lists
+	own := l.own()
+	for _, resource := range slices.Sorted(maps.Keys(own)) {
+		a, err := r.list(ctx, own[resource], right{group: v1beta1.Group, resource: resource})
+		if err != nil {
+			return err
+		}
+		in.Objects.Lacks = join(in.Objects.Lacks, a.lacks)
+		if a.absent {
+			in.Absent = append(in.Absent, resource)
+		}
+	}
+	a, err := r.list(ctx, &l.services, right{resource: "services"}, balancers())
+	s := l.snapshot()
+	in.Services = doctor.Part[[]corev1.Service]{Is: s.Services, Lacks: a.lacks}
+	in.Objects.Is = doctor.Objects{
+		Pools: s.Pools, L2Advertisements: s.L2Advertisements, BGPAdvertisements: s.BGPAdvertisements, BGPPeers: s.BGPPeers,
+		BFDProfiles: s.BFDProfiles, Communities: s.Communities, Speakers: s.Speakers,
+	}
+	in.Attention = attentionOf(&s)
+	return err
+}
+
+// listOf objects of a kind, in version v1 of its group.
+func listOf(group, kind string) *unstructured.UnstructuredList {
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(schema.GroupVersionKind{Group: group, Version: "v1", Kind: kind + "List"})
+	return list
+}
+
+// join rights that lack.
+func join(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
+}
