@@ -45,7 +45,7 @@ demo: lab-ready ## a real cluster in network namespaces, Fairlead in it, and the
 	hack/demo.sh
 
 .PHONY: test
-test: setup lab-check lint lab-ready ## lint, unit tests, tests against a real API server, end-to-end tests in the lab
+test: setup lab-check lint tools lab-ready ## lint, unit tests, tests against a real API server, end-to-end tests in the lab
 	hack/test.sh
 
 .PHONY: build
@@ -84,7 +84,7 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/controller-gen $(TOOLS)/helm $(TOOLS)/kust
 ##@ Lab
 
 .PHONY: lab-up
-lab-up: lab-ready ## bring the lab up with Fairlead installed
+lab-up: lab-ready tools ## bring the lab up with Fairlead installed
 	$(LAB) up
 
 .PHONY: lab-down
@@ -96,7 +96,7 @@ lab-check: setup $(LAB)
 	$(LAB) check
 
 .PHONY: lab-ready
-lab-ready: setup lab-check build tools image lab-images ## build all that the lab needs
+lab-ready: setup lab-check build $(KUBE_TOOLS) image lab-images ## build all that the lab needs; the linter and other tools it does not
 
 .PHONY: lab-images
 lab-images: $(LAB_IMAGES) ## the images of the lab itself: pause and the walkthrough's web server

@@ -27,7 +27,8 @@ func flagsPage(ctx context.Context) (string, error) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, header, "what the programs say to --help")
-	b.WriteString("# Flags\n\nOf each program, with their defaults. A flag stands in `args` of the container: `- --drain-time=20s`. Flags of `--zap-` are of the log.\n")
+	b.WriteString("# Flags\n\nOf each program, with their defaults. A flag stands in `args` of the container: `- --drain-time=20s` ([how](../quick-start.md#changes-of-your-own)). " +
+		"Flags of `--zap-` are of the log.\n")
 	for _, program := range []string{"fairlead-controller", "fairlead-speaker"} {
 		help, err := output(ctx, filepath.Join(dir, program), "--help")
 		if err != nil {

@@ -19,6 +19,7 @@ var foreignFlags = map[string]string{
 	"set": "helm", "create-namespace": "helm install", "reuse-values": "helm upgrade", "reset-then-reuse-values": "helm upgrade", "take-ownership": "helm upgrade", "no-hooks": "helm uninstall",
 	"check": "ansible-playbook", "diff": "ansible-playbook", "tags": "ansible-playbook",
 	"lb-class": "MetalLB", "disable": "k3s", "bfdctl": "FRR's bfdd", "prune": "kubectl apply", "field-selector": "kubectl get", "all": "kubectl delete", "help": "every program",
+	"image": "kubectl create deployment", "previous": "kubectl logs", "prefix": "kubectl logs", "tail": "kubectl logs",
 }
 
 var (
