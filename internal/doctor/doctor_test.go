@@ -622,6 +622,8 @@ func TestOthers(t *testing.T) {
 		"ServiceLB, ours alone": {ours(klipper, "--require-load-balancer-class"), nil},
 		"PureLB":                {other("lbnodeagent", "purelb", "image: registry.gitlab.com/purelb/purelb/lbnodeagent:v0"), []string{"warning other load balancers DaemonSet purelb/lbnodeagent: it runs PureLB: see that"}},
 		"OpenELB":               {other("openelb", "openelb", "image: kubesphere/openelb:v0"), []string{"warning other load balancers DaemonSet openelb/openelb: it runs OpenELB: see that"}},
+		"an exporter":           {other("node-exporter", "monitoring", "image: quay.io/prometheus/node-exporter:v1"), nil},
+		"OpenELB of old":        {other("porter", "porter-system", "image: kubesphere/porter:v0"), []string{"warning other load balancers DaemonSet porter-system/porter: it runs OpenELB: see that"}},
 		"Cilium": {func(_ *testing.T, in *doctor.Input) {
 			in.Cilium.Is = neighbours.Cilium{"enable-bgp-control-plane": "true"}
 		}, []string{"warning other load balancers ConfigMap kube-system/cilium-config: Cilium is set to announce"}},
