@@ -38,8 +38,11 @@ func (e *examiner) controller() {
 	}
 	before := len(e.found)
 	if e.unless(e.in.Pods.Lacks, "Pods of "+e.in.Namespace) {
-		for _, p := range e.podsOf(d.Spec.Selector) {
-			e.podTrouble(p)
+		pods, _ := e.podsOf(d.Spec.Selector)
+		for _, p := range pods {
+			if !remains(p) || int64(d.Status.AvailableReplicas) < wanted {
+				e.podTrouble(p)
+			}
 		}
 	}
 	switch s := &d.Status; {

@@ -423,7 +423,17 @@ func TestController(t *testing.T) {
 		"no node": {podIs(func(p *corev1.Pod) {
 			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/2 nodes are available"}}
 		}), []string{first + "it has no node: Unschedulable: 0/2 nodes are available"}},
-		"evicted": {podIs(func(p *corev1.Pod) { p.Status.Phase, p.Status.Reason = corev1.PodFailed, "Evicted" }), []string{first + "it has failed: Evicted;"}},
+		"evicted": {func(t *testing.T, in *doctor.Input) {
+			in.Pods.Is[0].Status.Phase, in.Pods.Is[0].Status.Reason = corev1.PodFailed, "Evicted"
+			set(t, in.Programs.Is[0], int64(1), "status", "availableReplicas")
+		}, []string{first + "it has failed: Evicted;", "warning " + deployment + "1 of 2 replicas are available"}},
+		"evicted, and another runs": {func(_ *testing.T, in *doctor.Input) {
+			for _, phase := range []corev1.PodPhase{corev1.PodFailed, corev1.PodSucceeded} { // as a node that is shut down leaves them
+				p := pod("fairlead-controller-old", "node1", "controller")
+				p.Status = corev1.PodStatus{Phase: phase, Reason: "Terminated"}
+				in.Pods.Is = append(in.Pods.Is, p)
+			}
+		}, nil},
 		"not ready": {podIs(func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }),
 			[]string{first + "it has not been ready for 1h0m0s"}},
 		"starting": {podIs(func(p *corev1.Pod) {
@@ -470,6 +480,9 @@ func TestSpeakers(t *testing.T) {
 	taint := func(key string, effect corev1.TaintEffect) func(*testing.T, *doctor.Input) {
 		return onNode(func(n *corev1.Node) { n.Spec.Taints = []corev1.Taint{{Key: key, Value: "v", Effect: effect}} })
 	}
+	leaving := func(until time.Time) func(*testing.T, *doctor.Input) {
+		return func(_ *testing.T, in *doctor.Input) { in.Pods.Is[3].DeletionTimestamp = new(metav1.NewTime(until)) }
+	}
 	exclude := func(_ *testing.T, in *doctor.Input) {
 		for i := range in.Nodes.Is {
 			in.Nodes.Is[i].Labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
@@ -489,6 +502,12 @@ func TestSpeakers(t *testing.T) {
 		"not taken up": {func(t *testing.T, in *doctor.Input) {
 			set(t, in.Programs.Is[1], int64(0), "status", "observedGeneration")
 		}, []string{"warning " + daemonSet + "nobody has taken up its last change yet"}},
+		"being replaced": {leaving(now.Add(20 * time.Second)), []string{"warning " + second + "a speaker is about to be started there"}},
+		"does not end":   {leaving(now.Add(-time.Hour)), []string{"problem speakers Pod fairlead-system/fairlead-speaker-node2: it should have ended by 2026-01-01T11:00:00Z, and keeps another speaker from Node node2"}},
+		"new node": {both(without, onNode(func(n *corev1.Node) {
+			n.Status.Conditions[0].LastTransitionTime = metav1.NewTime(now.Add(-time.Second))
+		})),
+			[]string{"warning " + second + "a speaker is about to be started there"}},
 		"kept away by nothing": {without, []string{"problem " + second + "no speaker runs there, and nothing is seen that keeps it away"}},
 		"kept away by a taint": {both(without, taint("mine", corev1.TaintEffectNoExecute)), []string{"warning " + second + "no speaker runs there, and nothing is announced from there: there is the taint mine=v:NoExecute. Add a toleration"}},
 		"tolerated taint":      {both(without, taint("node-role.kubernetes.io/control-plane", corev1.TaintEffectNoSchedule)), []string{"problem " + second + "no speaker runs there, and nothing is seen"}},
