@@ -2,8 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
 
 	"fairlead.io/fairlead/internal/doctor"
 )
@@ -21,5 +27,26 @@ func TestPrintFindings(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden(t, filepath.Join("testdata", file), got.Bytes())
+	}
+}
+
+// Times are told by the cluster's clock: this machine's may be wrong.
+func TestServerClock(t *testing.T) {
+	there := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", there.Format(http.TimeFormat))
+		w.Header().Set("Content-Type", "application/json")
+		if _, err := io.WriteString(w, `{"major": "1", "minor": "36", "gitVersion": "v1.36.4"}`); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	r, err := newDoctorReader(func() (*rest.Config, error) { return &rest.Config{Host: server.URL}, nil }, "fairlead-system")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, now, err := r.server()
+	if err != nil || v != "v1.36.4" || !now.Equal(there) {
+		t.Error(v, now, err)
 	}
 }

@@ -446,7 +446,10 @@ func TestController(t *testing.T) {
 			p.DeletionTimestamp = &gone
 		}), nil},
 		"no Lease":     {func(_ *testing.T, in *doctor.Input) { in.Lease.Is = nil }, []string{"problem " + lease + "no controller holds it"}},
-		"Lease let go": {func(_ *testing.T, in *doctor.Input) { *in.Lease.Is.Spec.HolderIdentity = "" }, []string{"problem " + lease + "no controller holds it"}},
+		"Lease let go": {func(_ *testing.T, in *doctor.Input) {
+			*in.Lease.Is.Spec.HolderIdentity, in.Lease.Is.Spec.RenewTime.Time = "", now.Add(-time.Hour)
+		}, []string{"problem " + lease + "no controller holds it"}},
+		"Lease just let go": {func(_ *testing.T, in *doctor.Input) { *in.Lease.Is.Spec.HolderIdentity = "" }, []string{"warning " + lease + "the controller that had it has just let it go"}},
 		"not renewed":  {func(_ *testing.T, in *doctor.Input) { in.Lease.Is.Spec.RenewTime.Time = now.Add(-time.Hour) }, []string{"problem " + lease + "fairlead-controller-a has it, and has not renewed it for 1h0m0s"}},
 		"wrong clock":  {func(_ *testing.T, in *doctor.Input) { in.Lease.Is.Spec.RenewTime.Time = now.Add(time.Hour) }, []string{"warning " + lease + "it is renewed 1h0m0s from now"}},
 		"without Lease": {func(t *testing.T, in *doctor.Input) {
