@@ -445,13 +445,13 @@ func TestController(t *testing.T) {
 			gone := metav1.NewTime(now)
 			p.DeletionTimestamp = &gone
 		}), nil},
-		"no Lease":     {func(_ *testing.T, in *doctor.Input) { in.Lease.Is = nil }, []string{"problem " + lease + "no controller holds it"}},
+		"no Lease": {func(_ *testing.T, in *doctor.Input) { in.Lease.Is = nil }, []string{"problem " + lease + "no controller holds it"}},
 		"Lease let go": {func(_ *testing.T, in *doctor.Input) {
 			*in.Lease.Is.Spec.HolderIdentity, in.Lease.Is.Spec.RenewTime.Time = "", now.Add(-time.Hour)
 		}, []string{"problem " + lease + "no controller holds it"}},
 		"Lease just let go": {func(_ *testing.T, in *doctor.Input) { *in.Lease.Is.Spec.HolderIdentity = "" }, []string{"warning " + lease + "the controller that had it has just let it go"}},
-		"not renewed":  {func(_ *testing.T, in *doctor.Input) { in.Lease.Is.Spec.RenewTime.Time = now.Add(-time.Hour) }, []string{"problem " + lease + "fairlead-controller-a has it, and has not renewed it for 1h0m0s"}},
-		"wrong clock":  {func(_ *testing.T, in *doctor.Input) { in.Lease.Is.Spec.RenewTime.Time = now.Add(time.Hour) }, []string{"warning " + lease + "it is renewed 1h0m0s from now"}},
+		"not renewed":       {func(_ *testing.T, in *doctor.Input) { in.Lease.Is.Spec.RenewTime.Time = now.Add(-time.Hour) }, []string{"problem " + lease + "fairlead-controller-a has it, and has not renewed it for 1h0m0s"}},
+		"wrong clock":       {func(_ *testing.T, in *doctor.Input) { in.Lease.Is.Spec.RenewTime.Time = now.Add(time.Hour) }, []string{"warning " + lease + "it is renewed 1h0m0s from now"}},
 		"without Lease": {func(t *testing.T, in *doctor.Input) {
 			in.Lease.Is = nil
 			arg(t, in.Programs.Is[0], "--leader-elect=false")
@@ -563,7 +563,13 @@ func TestPorts(t *testing.T) {
 	run(t, map[string]change{
 		"host network": {program("{hostNetwork: true, containers: [{name: c, ports: [{containerPort: 9792, protocol: UDP}]}]}"),
 			[]string{"warning ports DaemonSet sys/other: it takes port 9792/UDP of its nodes, which the speakers take (--gossip-port)"}},
-		"host port":      {program("{containers: [{name: c, ports: [{containerPort: 80, hostPort: 9790}]}]}"), []string{"warning ports DaemonSet sys/other: it takes port 9790/TCP of its nodes, which the speakers take (--metrics-bind-address)"}},
+		"host port": {program("{containers: [{name: c, ports: [{containerPort: 80, hostPort: 9790}]}]}"), []string{"warning ports DaemonSet sys/other: it takes port 9790/TCP of its nodes, which the speakers take (--metrics-bind-address)"}},
+		"static pod": {func(t *testing.T, in *doctor.Input) {
+			in.Others.Is = append(in.Others.Is, object(t, "{apiVersion: v1, kind: Pod, metadata: {name: proxy-node1, namespace: kube-system, ownerReferences: [{apiVersion: v1, kind: Node, name: node1, uid: u}]}, spec: {hostNetwork: true, containers: [{name: c, ports: [{containerPort: 9792}]}]}}"))
+		}, []string{"warning ports Pod kube-system/proxy-node1: it takes port 9792/TCP"}},
+		"pod of a program": {func(t *testing.T, in *doctor.Input) {
+			in.Others.Is = append(in.Others.Is, object(t, "{apiVersion: v1, kind: Pod, metadata: {name: proxy-x, namespace: kube-system, ownerReferences: [{apiVersion: apps/v1, kind: DaemonSet, name: proxy, uid: u}]}, spec: {hostNetwork: true, containers: [{name: c, ports: [{containerPort: 9792}]}]}}"))
+		}, nil},
 		"own network":    {program("{containers: [{name: c, ports: [{containerPort: 9792}]}]}"), nil},
 		"other protocol": {program("{hostNetwork: true, containers: [{name: c, ports: [{containerPort: 9793}]}]}"), nil},
 		"stopped":        {program("{nodeSelector: {fairlead.io/stopped: \"true\"}, hostNetwork: true, containers: [{name: c, ports: [{containerPort: 9792}]}]}"), nil},
@@ -592,6 +598,7 @@ func TestKubeProxy(t *testing.T) {
 		"the same with BGP":       {func(t *testing.T, in *doctor.Input) { proxy("mode: ipvs\n")(t, in); bgp(in) }, []string{"warning " + name + "mode ipvs without strict ARP, which layer 2 needs"}},
 		"IPVS with it":            {proxy("mode: ipvs\nipvs: {strictARP: true}\n"), nil},
 		"usual mode":              {proxy("mode: \"\"\n"), nil},
+		"another's ConfigMap":     {proxy(""), []string{"warning " + name + "it has no entry config.conf, so that kube-proxy's mode is not known"}},
 		"not to be understood":    {proxy("mode: [\n"), []string{"warning " + name + "it cannot be read ("}},
 		"none":                    {func(_ *testing.T, in *doctor.Input) { in.KubeProxy.Is = nil }, []string{"warning " + name + "there is none, so that kube-proxy's mode is not known"}},
 		"none with BGP":           {func(_ *testing.T, in *doctor.Input) { in.KubeProxy.Is = nil; bgp(in) }, nil},
@@ -671,6 +678,18 @@ func TestAddresses(t *testing.T) {
 		}, []string{uses + "192.0.2.70 of Node node1 (ExternalIP)"}},
 		"of pods":        {pool("10.244.2.200-10.244.2.210"), []string{uses + "some of 10.244.2.0/24 of the pods of Node node2 (podCIDR)"}},
 		"of cluster IPs": {pool("10.96.255.0/24"), []string{uses + "some of 10.96.0.0/16 of cluster IPs (ServiceCIDR)"}},
+		"of Services, on an old API server": {func(t *testing.T, in *doctor.Input) {
+			pool("10.96.255.0/24", "fd00::/120")(t, in)
+			in.ServiceCIDRs.Is = nil
+			in.Services.Is[0].Spec.ClusterIPs = []string{"10.96.255.7", "fd00::7"}
+			in.Services.Is = append(in.Services.Is, balancer("headless", nil, true))
+			in.Services.Is[1].Spec.ClusterIPs = []string{corev1.ClusterIPNone}
+		}, []string{uses + "10.96.255.7 of Service shop/web (clusterIP), fd00::7 of Service shop/web (clusterIP). Take them out"}},
+		"IPv6": {func(t *testing.T, in *doctor.Input) {
+			pool("192.0.2.64/28", "fd00:1::/64")(t, in)
+			in.Nodes.Is[1].Spec.PodCIDRs = append(in.Nodes.Is[1].Spec.PodCIDRs, "fd00:1::8:0/112")
+			in.Nodes.Is[1].Status.Addresses = append(in.Nodes.Is[1].Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: "fd00:1::2"})
+		}, []string{uses + "fd00:1::2 of Node node2 (InternalIP), some of fd00:1::8:0/112 of the pods of Node node2 (podCIDR)"}},
 		"of an API server": {func(t *testing.T, in *doctor.Input) {
 			in.APIServers.Is = []netip.Addr{netip.MustParseAddr("192.0.2.65")}
 		}, []string{uses + "192.0.2.65 of an API server"}},
@@ -679,6 +698,17 @@ func TestAddresses(t *testing.T) {
 			in.APIServers = doctor.Part[[]netip.Addr]{Lacks: "list endpointslices.discovery.k8s.io in namespace default"}
 		}, []string{"not checked addresses ServiceCIDRs: you may not list servicecidrs", "not checked addresses Addresses of API servers: you may not"}},
 	})
+}
+
+// What an API server is too old to tell is not said to be well.
+func TestUnknownClusterIPs(t *testing.T) {
+	in := cluster(t)
+	in.ServiceCIDRs.Is = nil
+	if !slices.ContainsFunc(doctor.Examine(in), func(f doctor.Finding) bool {
+		return f.Check == doctor.CheckAddresses && f.Level == doctor.OK && strings.Contains(f.Message, "the range of cluster IPs this API server does not tell")
+	}) {
+		t.Error("it is not said that the range of cluster IPs is not known")
+	}
 }
 
 func peer(name string) v1beta1.BGPPeer {
