@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,25 @@ func TestPrintFindings(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden(t, filepath.Join("testdata", file), got.Bytes())
+	}
+}
+
+// What one cause does to each node of a large cluster does not fill the screen, and hides nothing of another level.
+func TestPrintManyFindings(t *testing.T) {
+	var list []doctor.Finding
+	for range 5000 {
+		list = append(list, doctor.Finding{Check: doctor.CheckSpeakers, Object: "Pod x", Level: doctor.Warning, Message: "(why)"})
+	}
+	list = append(list, doctor.Finding{Check: doctor.CheckSpeakers, Object: "Pod y", Level: doctor.Problem, Message: "(why)"},
+		doctor.Finding{Check: doctor.CheckPorts, Object: "Pod x", Level: doctor.Warning, Message: "(why)"})
+	got := findingsText(list)
+	if n := strings.Count(got, "Pod x"); n != 21 {
+		t.Errorf("%d are told one by one", n)
+	}
+	for _, want := range []string{"  warning      and 4980 more: -o json tells of each\n\nPORTS\n", "Pod y", "Found: 1 problem, 5001 warnings.\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("nothing says %q", want)
+		}
 	}
 }
 
