@@ -434,6 +434,12 @@ func TestController(t *testing.T) {
 				in.Pods.Is = append(in.Pods.Is, p)
 			}
 		}, nil},
+		"init container": {podIs(func(p *corev1.Pod) {
+			p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "first", State: terminated}}
+		}), []string{first + "container first has ended: it last ended with exit code 1"}},
+		"not ready lately": {podIs(func(p *corev1.Pod) {
+			p.Status.Conditions[0].Status, p.Status.Conditions[0].LastTransitionTime = corev1.ConditionFalse, metav1.NewTime(now.Add(-59*time.Second))
+		}), []string{"warning controller Pod fairlead-system/fairlead-controller-node1: it is starting"}},
 		"not ready": {podIs(func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }),
 			[]string{first + "it has not been ready for 1h0m0s"}},
 		"starting": {podIs(func(p *corev1.Pod) {
@@ -483,6 +489,11 @@ func TestSpeakers(t *testing.T) {
 	taint := func(key string, effect corev1.TaintEffect) func(*testing.T, *doctor.Input) {
 		return onNode(func(n *corev1.Node) { n.Spec.Taints = []corev1.Taint{{Key: key, Value: "v", Effect: effect}} })
 	}
+	tolerate := func(value, effect string) func(*testing.T, *doctor.Input) {
+		return func(t *testing.T, in *doctor.Input) {
+			set(t, in.Programs.Is[1], []any{map[string]any{"key": "mine", "operator": "Equal", "value": value, "effect": effect}}, "spec", "template", "spec", "tolerations")
+		}
+	}
 	leaving := func(until time.Time) func(*testing.T, *doctor.Input) {
 		return func(_ *testing.T, in *doctor.Input) { in.Pods.Is[3].DeletionTimestamp = new(metav1.NewTime(until)) }
 	}
@@ -505,6 +516,14 @@ func TestSpeakers(t *testing.T) {
 		"not taken up": {func(t *testing.T, in *doctor.Input) {
 			set(t, in.Programs.Is[1], int64(0), "status", "observedGeneration")
 		}, []string{"warning " + daemonSet + "nobody has taken up its last change yet"}},
+		"no interface yet": {func(_ *testing.T, in *doctor.Input) { in.Objects.Is.Speakers[1].Status = v1beta1.SpeakerStatus{} }, nil},
+		"excluded but for Windows": {both(exclude, without, silent, onNode(func(n *corev1.Node) { n.Labels = nil; n.Status.NodeInfo.OperatingSystem = "windows" })),
+			[]string{"problem speakers Nodes: each has the label"}},
+		"toleration of another value": {both(without, taint("mine", corev1.TaintEffectNoSchedule), tolerate("other", "NoSchedule")),
+			[]string{"warning " + second + "no speaker runs there, and nothing is announced from there: there is the taint mine=v:NoSchedule"}},
+		"toleration of another effect": {both(without, taint("mine", corev1.TaintEffectNoSchedule), tolerate("v", "NoExecute")),
+			[]string{"warning " + second + "no speaker runs there, and nothing is announced from there: there is the taint mine=v:NoSchedule"}},
+		"toleration":     {both(without, taint("mine", corev1.TaintEffectNoSchedule), tolerate("v", "NoSchedule")), []string{"problem " + second + "no speaker runs there, and nothing is seen"}},
 		"being replaced": {leaving(now.Add(20 * time.Second)), []string{"warning " + second + "a speaker is about to be started there"}},
 		"does not end":   {leaving(now.Add(-time.Hour)), []string{"problem speakers Pod fairlead-system/fairlead-speaker-node2: it should have ended by 2026-01-01T11:00:00Z, and keeps another speaker from Node node2"}},
 		"new node": {both(without, onNode(func(n *corev1.Node) {
@@ -676,7 +695,11 @@ func TestAddresses(t *testing.T) {
 		"of a node outside": {func(_ *testing.T, in *doctor.Input) {
 			in.Nodes.Is[0].Status.Addresses = append(in.Nodes.Is[0].Status.Addresses, corev1.NodeAddress{Type: corev1.NodeExternalIP, Address: "192.0.2.70"})
 		}, []string{uses + "192.0.2.70 of Node node1 (ExternalIP)"}},
-		"of pods":        {pool("10.244.2.200-10.244.2.210"), []string{uses + "some of 10.244.2.0/24 of the pods of Node node2 (podCIDR)"}},
+		"of pods": {pool("10.244.2.200-10.244.2.210"), []string{uses + "some of 10.244.2.0/24 of the pods of Node node2 (podCIDR)"}},
+		"of pods, by the older field": {func(t *testing.T, in *doctor.Input) {
+			pool("10.244.2.200-10.244.2.210")(t, in)
+			in.Nodes.Is[1].Spec = corev1.NodeSpec{PodCIDR: "10.244.2.0/24"}
+		}, []string{uses + "some of 10.244.2.0/24 of the pods of Node node2 (podCIDR)"}},
 		"of cluster IPs": {pool("10.96.255.0/24"), []string{uses + "some of 10.96.0.0/16 of cluster IPs (ServiceCIDR)"}},
 		"of Services, on an old API server": {func(t *testing.T, in *doctor.Input) {
 			pool("10.96.255.0/24", "fd00::/120")(t, in)
