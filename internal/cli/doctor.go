@@ -69,17 +69,32 @@ func printFindings(w io.Writer, list []doctor.Finding, output string) error {
 	return nil
 }
 
+// most findings of a check and a level that people are told one by one: in a large cluster one cause may have thousands.
+const most = 20
+
 // findingsText has a line for each thing that is well, and below each other one what is to be said of it.
 func findingsText(list []doctor.Finding) string {
 	var b strings.Builder
 	check := doctor.Check("")
+	var told map[doctor.Level]int
+	end := func() {
+		for _, level := range []doctor.Level{doctor.Problem, doctor.Warning, doctor.NotChecked, doctor.OK} {
+			if more := told[level] - most; more > 0 {
+				fmt.Fprintf(&b, "  %-11s  and %d more: -o json tells of each\n", level, more)
+			}
+		}
+	}
 	for _, f := range list {
 		if f.Check != check {
 			if check != "" {
+				end()
 				b.WriteByte('\n')
 			}
-			check = f.Check
+			check, told = f.Check, map[doctor.Level]int{}
 			fmt.Fprintln(&b, strings.ToUpper(string(check)))
+		}
+		if told[f.Level]++; told[f.Level] > most {
+			continue
 		}
 		if f.Level == doctor.OK {
 			fmt.Fprintf(&b, "  %-11s  %s: %s\n", f.Level, f.Object, f.Message)
@@ -87,6 +102,7 @@ func findingsText(list []doctor.Finding) string {
 		}
 		fmt.Fprintf(&b, "  %-11s  %s\n                 %s\n", f.Level, f.Object, f.Message)
 	}
+	end()
 	fmt.Fprintf(&b, "\nFound: %s, %s", counted(doctor.Count(list, doctor.Problem), "problem"), counted(doctor.Count(list, doctor.Warning), "warning"))
 	if n := doctor.Count(list, doctor.NotChecked); n > 0 {
 		fmt.Fprintf(&b, ", %d not checked for want of rights", n)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -32,13 +34,46 @@ type doctorReader struct {
 	disco     discovery.DiscoveryInterface
 	client    client.Client
 	namespace string
+	clock     *serverClock
 }
+
+// serverClock is the API server's, as its first answer has it: what is read tells times by it and by those of nodes, and the clock of the
+// machine that it is read from may be wrong.
+type serverClock struct {
+	once sync.Once
+	is   time.Time // zero: it has told none
+}
+
+// wrap what asks the API server.
+func (c *serverClock) wrap(next http.RoundTripper) http.RoundTripper { return &timed{next, c} }
+
+type timed struct {
+	next  http.RoundTripper
+	clock *serverClock
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *timed) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := t.next.RoundTrip(r)
+	if err == nil {
+		if at, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
+			t.clock.once.Do(func() { t.clock.is = at })
+		}
+	}
+	return answer, err //nolint:wrapcheck // it is passed on
+}
+
+// WrappedRoundTripper is for those who look for what is inside.
+func (t *timed) WrappedRoundTripper() http.RoundTripper { return t.next }
 
 func newDoctorReader(config func() (*rest.Config, error), namespace string) (*doctorReader, error) {
 	c, err := config()
 	if err != nil {
 		return nil, err
 	}
+	clock := &serverClock{}
+	c = rest.CopyConfig(c)
+	c.Wrap(clock.wrap)
 	disco, err := discovery.NewDiscoveryClientForConfig(c)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", c.Host, err)
@@ -51,7 +86,7 @@ func newDoctorReader(config func() (*rest.Config, error), namespace string) (*do
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", c.Host, err)
 	}
-	return &doctorReader{disco, cl, namespace}, nil
+	return &doctorReader{disco, cl, namespace, clock}, nil
 }
 
 // answer to a question: it was answered, there is no such thing, or a right lacks.
@@ -85,13 +120,25 @@ func (r *doctorReader) get(ctx context.Context, name string, o client.Object, re
 	return answered(r.client.Get(ctx, client.ObjectKey{Namespace: resource.namespace, Name: name}, o), resource)
 }
 
-func (r *doctorReader) read(ctx context.Context) (*doctor.Input, error) {
-	now := time.Now() // first: a lease does not look old because reading takes long
-	server, err := r.disco.ServerVersion()
+// server says the API server's version, and what time it is there. It is asked first: a lease does not look old because reading takes long.
+func (r *doctorReader) server() (string, time.Time, error) {
+	here := time.Now()
+	v, err := r.disco.ServerVersion()
 	if err != nil {
-		return nil, fmt.Errorf("ask the API server for its version: %w", err)
+		return "", here, fmt.Errorf("ask the API server for its version: %w", err)
 	}
-	in := &doctor.Input{Namespace: r.namespace, Version: version.Version, Server: server.GitVersion, Now: now}
+	if r.clock.is.IsZero() {
+		return v.GitVersion, here, nil
+	}
+	return v.GitVersion, r.clock.is, nil
+}
+
+func (r *doctorReader) read(ctx context.Context) (*doctor.Input, error) {
+	server, now, err := r.server()
+	if err != nil {
+		return nil, err
+	}
+	in := &doctor.Input{Namespace: r.namespace, Version: version.Version, Server: server, Now: now}
 	for _, read := range []func(context.Context, *doctor.Input) error{
 		r.kinds, r.programs, r.ownNamespace, r.lease, r.gossip, r.beside, r.network, r.objects,
 	} {

@@ -26,6 +26,10 @@ func (e *examiner) addresses() {
 			taken = append(taken, owned{p, "of cluster IPs (ServiceCIDR)"})
 		}
 	}
+	ranges := len(e.in.ServiceCIDRs.Is) > 0
+	if !ranges {
+		taken = append(taken, clusterIPs(e.in.Services.Is)...)
+	}
 	if e.unless(e.in.APIServers.Lacks, "Addresses of API servers") {
 		for _, a := range e.in.APIServers.Is {
 			if p := netip.PrefixFrom(a, a.BitLen()); !slices.ContainsFunc(taken, func(o owned) bool { return o.prefix == p }) {
@@ -39,9 +43,26 @@ func (e *examiner) addresses() {
 			e.find(Problem, "IPAddressPool "+pool.Name, "it has addresses that the cluster uses: %s. Take them out of spec.addresses, or name them in spec.excludeAddresses", names(list))
 		}
 	}
-	if e.quiet(before) {
+	switch {
+	case !e.quiet(before):
+	case ranges:
 		e.find(OK, "IPAddressPools", "none has an address of a node, of pods, of cluster IPs or of an API server")
+	default: // Kubernetes before 1.33
+		e.find(OK, "IPAddressPools", "none has an address of a node, of pods or of an API server, nor a cluster IP of a Service of type LoadBalancer; the range of cluster IPs this API server does not tell (--service-cluster-ip-range)")
 	}
+}
+
+// clusterIPs of Services.
+func clusterIPs(list []corev1.Service) []owned {
+	var out []owned
+	for i := range list {
+		for _, text := range list[i].Spec.ClusterIPs {
+			if a, err := netip.ParseAddr(text); err == nil { // "None" is none
+				out = append(out, owned{netip.PrefixFrom(a, a.BitLen()), fmt.Sprintf("of Service %s/%s (clusterIP)", list[i].Namespace, list[i].Name)})
+			}
+		}
+	}
+	return out
 }
 
 // owned is what somebody has of the address space.
@@ -67,14 +88,15 @@ func overlaps(set *netipx.IPSet, taken []owned) []string {
 // ofNodes are their addresses, and those that they have for pods.
 func ofNodes(nodes []corev1.Node) []owned {
 	var list []owned
+	seen := map[netip.Addr]bool{}
 	for i := range nodes {
 		node := &nodes[i]
 		for _, a := range node.Status.Addresses {
 			if addr, err := netip.ParseAddr(a.Address); err == nil && (a.Type == corev1.NodeInternalIP || a.Type == corev1.NodeExternalIP) {
 				addr = addr.Unmap()
-				o := owned{netip.PrefixFrom(addr, addr.BitLen()), fmt.Sprintf("of Node %s (%s)", node.Name, a.Type)}
-				if !slices.ContainsFunc(list, func(x owned) bool { return x.prefix == o.prefix }) {
-					list = append(list, o)
+				if !seen[addr] {
+					seen[addr] = true
+					list = append(list, owned{netip.PrefixFrom(addr, addr.BitLen()), fmt.Sprintf("of Node %s (%s)", node.Name, a.Type)})
 				}
 			}
 		}

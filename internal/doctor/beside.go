@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -30,6 +31,10 @@ func (e *examiner) kubeProxy() {
 	}
 	if e.in.KubeProxy.Is == nil {
 		e.find(level, name, "there is none, so that kube-proxy's mode is not known: %s", look)
+		return
+	}
+	if strings.TrimSpace(*e.in.KubeProxy.Is) == "" {
+		e.find(level, name, "it has no entry config.conf, so that kube-proxy's mode is not known: %s", look)
 		return
 	}
 	k, err := neighbours.ReadKubeProxy(*e.in.KubeProxy.Is)

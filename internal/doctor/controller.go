@@ -38,8 +38,11 @@ func (e *examiner) controller() {
 	}
 	before := len(e.found)
 	if e.unless(e.in.Pods.Lacks, "Pods of "+e.in.Namespace) {
-		for _, p := range e.podsOf(d.Spec.Selector) {
-			e.podTrouble(p)
+		pods, _ := e.podsOf(d.Spec.Selector)
+		for _, p := range pods {
+			if !remains(p) || int64(d.Status.AvailableReplicas) < wanted {
+				e.podTrouble(p)
+			}
 		}
 	}
 	switch s := &d.Status; {
@@ -99,6 +102,10 @@ func (e *examiner) lease(controller *unstructured.Unstructured) {
 		return
 	}
 	l := e.in.Lease.Is
+	if l != nil && l.Spec.RenewTime != nil && (l.Spec.HolderIdentity == nil || *l.Spec.HolderIdentity == "") && e.in.Now.Sub(l.Spec.RenewTime.Time) < startTime {
+		e.find(Warning, name, "the controller that had it has just let it go: look again in a minute")
+		return
+	}
 	if l == nil || l.Spec.HolderIdentity == nil || *l.Spec.HolderIdentity == "" || l.Spec.RenewTime == nil {
 		e.find(Problem, name, "no controller holds it, so that nobody gives out addresses: kubectl -n %s logs %s says why; it must be allowed to create and update leases there", e.in.Namespace, "deployment/"+controller.GetName())
 		return
@@ -109,9 +116,9 @@ func (e *examiner) lease(controller *unstructured.Unstructured) {
 	}
 	switch {
 	case age > 3*valid: // somebody else would have it by then; and clocks differ
-		e.find(Problem, name, "%s has it, and has not renewed it for %s: nobody gives out addresses. See that the controller reaches the API server, and that the clock here is right", *l.Spec.HolderIdentity, age)
+		e.find(Problem, name, "%s has it, and has not renewed it for %s: nobody gives out addresses. See that the controller reaches the API server, and that its node's clock is right", *l.Spec.HolderIdentity, age)
 	case age < -3*valid:
-		e.find(Warning, name, "it is renewed %s from now, by the clock here: one of the clocks is wrong", -age)
+		e.find(Warning, name, "it is renewed %s from now, by the API server's clock: set that, or the clock of the controller's node, right", -age)
 	default:
 		e.find(OK, name, "%s leads", *l.Spec.HolderIdentity)
 	}

@@ -93,7 +93,7 @@ type Input struct {
 	Namespace string
 	// Version of this program, as package version has it.
 	Version string
-	// Now is when the cluster was read, by this machine's clock.
+	// Now is when the cluster was read, by the API server's clock.
 	Now time.Time
 	// Server is the API server's version, such as v1.36.4.
 	Server string

@@ -423,7 +423,23 @@ func TestController(t *testing.T) {
 		"no node": {podIs(func(p *corev1.Pod) {
 			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/2 nodes are available"}}
 		}), []string{first + "it has no node: Unschedulable: 0/2 nodes are available"}},
-		"evicted": {podIs(func(p *corev1.Pod) { p.Status.Phase, p.Status.Reason = corev1.PodFailed, "Evicted" }), []string{first + "it has failed: Evicted;"}},
+		"evicted": {func(t *testing.T, in *doctor.Input) {
+			in.Pods.Is[0].Status.Phase, in.Pods.Is[0].Status.Reason = corev1.PodFailed, "Evicted"
+			set(t, in.Programs.Is[0], int64(1), "status", "availableReplicas")
+		}, []string{first + "it has failed: Evicted;", "warning " + deployment + "1 of 2 replicas are available"}},
+		"evicted, and another runs": {func(_ *testing.T, in *doctor.Input) {
+			for _, phase := range []corev1.PodPhase{corev1.PodFailed, corev1.PodSucceeded} { // as a node that is shut down leaves them
+				p := pod("fairlead-controller-old", "node1", "controller")
+				p.Status = corev1.PodStatus{Phase: phase, Reason: "Terminated"}
+				in.Pods.Is = append(in.Pods.Is, p)
+			}
+		}, nil},
+		"init container": {podIs(func(p *corev1.Pod) {
+			p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "first", State: terminated}}
+		}), []string{first + "container first has ended: it last ended with exit code 1"}},
+		"not ready lately": {podIs(func(p *corev1.Pod) {
+			p.Status.Conditions[0].Status, p.Status.Conditions[0].LastTransitionTime = corev1.ConditionFalse, metav1.NewTime(now.Add(-59*time.Second))
+		}), []string{"warning controller Pod fairlead-system/fairlead-controller-node1: it is starting"}},
 		"not ready": {podIs(func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }),
 			[]string{first + "it has not been ready for 1h0m0s"}},
 		"starting": {podIs(func(p *corev1.Pod) {
@@ -435,10 +451,13 @@ func TestController(t *testing.T) {
 			gone := metav1.NewTime(now)
 			p.DeletionTimestamp = &gone
 		}), nil},
-		"no Lease":     {func(_ *testing.T, in *doctor.Input) { in.Lease.Is = nil }, []string{"problem " + lease + "no controller holds it"}},
-		"Lease let go": {func(_ *testing.T, in *doctor.Input) { *in.Lease.Is.Spec.HolderIdentity = "" }, []string{"problem " + lease + "no controller holds it"}},
-		"not renewed":  {func(_ *testing.T, in *doctor.Input) { in.Lease.Is.Spec.RenewTime.Time = now.Add(-time.Hour) }, []string{"problem " + lease + "fairlead-controller-a has it, and has not renewed it for 1h0m0s"}},
-		"wrong clock":  {func(_ *testing.T, in *doctor.Input) { in.Lease.Is.Spec.RenewTime.Time = now.Add(time.Hour) }, []string{"warning " + lease + "it is renewed 1h0m0s from now"}},
+		"no Lease": {func(_ *testing.T, in *doctor.Input) { in.Lease.Is = nil }, []string{"problem " + lease + "no controller holds it"}},
+		"Lease let go": {func(_ *testing.T, in *doctor.Input) {
+			*in.Lease.Is.Spec.HolderIdentity, in.Lease.Is.Spec.RenewTime.Time = "", now.Add(-time.Hour)
+		}, []string{"problem " + lease + "no controller holds it"}},
+		"Lease just let go": {func(_ *testing.T, in *doctor.Input) { *in.Lease.Is.Spec.HolderIdentity = "" }, []string{"warning " + lease + "the controller that had it has just let it go"}},
+		"not renewed":       {func(_ *testing.T, in *doctor.Input) { in.Lease.Is.Spec.RenewTime.Time = now.Add(-time.Hour) }, []string{"problem " + lease + "fairlead-controller-a has it, and has not renewed it for 1h0m0s"}},
+		"wrong clock":       {func(_ *testing.T, in *doctor.Input) { in.Lease.Is.Spec.RenewTime.Time = now.Add(time.Hour) }, []string{"warning " + lease + "it is renewed 1h0m0s from now"}},
 		"without Lease": {func(t *testing.T, in *doctor.Input) {
 			in.Lease.Is = nil
 			arg(t, in.Programs.Is[0], "--leader-elect=false")
@@ -470,6 +489,14 @@ func TestSpeakers(t *testing.T) {
 	taint := func(key string, effect corev1.TaintEffect) func(*testing.T, *doctor.Input) {
 		return onNode(func(n *corev1.Node) { n.Spec.Taints = []corev1.Taint{{Key: key, Value: "v", Effect: effect}} })
 	}
+	tolerate := func(value, effect string) func(*testing.T, *doctor.Input) {
+		return func(t *testing.T, in *doctor.Input) {
+			set(t, in.Programs.Is[1], []any{map[string]any{"key": "mine", "operator": "Equal", "value": value, "effect": effect}}, "spec", "template", "spec", "tolerations")
+		}
+	}
+	leaving := func(until time.Time) func(*testing.T, *doctor.Input) {
+		return func(_ *testing.T, in *doctor.Input) { in.Pods.Is[3].DeletionTimestamp = new(metav1.NewTime(until)) }
+	}
 	exclude := func(_ *testing.T, in *doctor.Input) {
 		for i := range in.Nodes.Is {
 			in.Nodes.Is[i].Labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
@@ -489,6 +516,20 @@ func TestSpeakers(t *testing.T) {
 		"not taken up": {func(t *testing.T, in *doctor.Input) {
 			set(t, in.Programs.Is[1], int64(0), "status", "observedGeneration")
 		}, []string{"warning " + daemonSet + "nobody has taken up its last change yet"}},
+		"no interface yet": {func(_ *testing.T, in *doctor.Input) { in.Objects.Is.Speakers[1].Status = v1beta1.SpeakerStatus{} }, nil},
+		"excluded but for Windows": {both(exclude, without, silent, onNode(func(n *corev1.Node) { n.Labels = nil; n.Status.NodeInfo.OperatingSystem = "windows" })),
+			[]string{"problem speakers Nodes: each has the label"}},
+		"toleration of another value": {both(without, taint("mine", corev1.TaintEffectNoSchedule), tolerate("other", "NoSchedule")),
+			[]string{"warning " + second + "no speaker runs there, and nothing is announced from there: there is the taint mine=v:NoSchedule"}},
+		"toleration of another effect": {both(without, taint("mine", corev1.TaintEffectNoSchedule), tolerate("v", "NoExecute")),
+			[]string{"warning " + second + "no speaker runs there, and nothing is announced from there: there is the taint mine=v:NoSchedule"}},
+		"toleration":     {both(without, taint("mine", corev1.TaintEffectNoSchedule), tolerate("v", "NoSchedule")), []string{"problem " + second + "no speaker runs there, and nothing is seen"}},
+		"being replaced": {leaving(now.Add(20 * time.Second)), []string{"warning " + second + "a speaker is about to be started there"}},
+		"does not end":   {leaving(now.Add(-time.Hour)), []string{"problem speakers Pod fairlead-system/fairlead-speaker-node2: it should have ended by 2026-01-01T11:00:00Z, and keeps another speaker from Node node2"}},
+		"new node": {both(without, onNode(func(n *corev1.Node) {
+			n.Status.Conditions[0].LastTransitionTime = metav1.NewTime(now.Add(-time.Second))
+		})),
+			[]string{"warning " + second + "a speaker is about to be started there"}},
 		"kept away by nothing": {without, []string{"problem " + second + "no speaker runs there, and nothing is seen that keeps it away"}},
 		"kept away by a taint": {both(without, taint("mine", corev1.TaintEffectNoExecute)), []string{"warning " + second + "no speaker runs there, and nothing is announced from there: there is the taint mine=v:NoExecute. Add a toleration"}},
 		"tolerated taint":      {both(without, taint("node-role.kubernetes.io/control-plane", corev1.TaintEffectNoSchedule)), []string{"problem " + second + "no speaker runs there, and nothing is seen"}},
@@ -541,7 +582,13 @@ func TestPorts(t *testing.T) {
 	run(t, map[string]change{
 		"host network": {program("{hostNetwork: true, containers: [{name: c, ports: [{containerPort: 9792, protocol: UDP}]}]}"),
 			[]string{"warning ports DaemonSet sys/other: it takes port 9792/UDP of its nodes, which the speakers take (--gossip-port)"}},
-		"host port":      {program("{containers: [{name: c, ports: [{containerPort: 80, hostPort: 9790}]}]}"), []string{"warning ports DaemonSet sys/other: it takes port 9790/TCP of its nodes, which the speakers take (--metrics-bind-address)"}},
+		"host port": {program("{containers: [{name: c, ports: [{containerPort: 80, hostPort: 9790}]}]}"), []string{"warning ports DaemonSet sys/other: it takes port 9790/TCP of its nodes, which the speakers take (--metrics-bind-address)"}},
+		"static pod": {func(t *testing.T, in *doctor.Input) {
+			in.Others.Is = append(in.Others.Is, object(t, "{apiVersion: v1, kind: Pod, metadata: {name: proxy-node1, namespace: kube-system, ownerReferences: [{apiVersion: v1, kind: Node, name: node1, uid: u}]}, spec: {hostNetwork: true, containers: [{name: c, ports: [{containerPort: 9792}]}]}}"))
+		}, []string{"warning ports Pod kube-system/proxy-node1: it takes port 9792/TCP"}},
+		"pod of a program": {func(t *testing.T, in *doctor.Input) {
+			in.Others.Is = append(in.Others.Is, object(t, "{apiVersion: v1, kind: Pod, metadata: {name: proxy-x, namespace: kube-system, ownerReferences: [{apiVersion: apps/v1, kind: DaemonSet, name: proxy, uid: u}]}, spec: {hostNetwork: true, containers: [{name: c, ports: [{containerPort: 9792}]}]}}"))
+		}, nil},
 		"own network":    {program("{containers: [{name: c, ports: [{containerPort: 9792}]}]}"), nil},
 		"other protocol": {program("{hostNetwork: true, containers: [{name: c, ports: [{containerPort: 9793}]}]}"), nil},
 		"stopped":        {program("{nodeSelector: {fairlead.io/stopped: \"true\"}, hostNetwork: true, containers: [{name: c, ports: [{containerPort: 9792}]}]}"), nil},
@@ -570,6 +617,7 @@ func TestKubeProxy(t *testing.T) {
 		"the same with BGP":       {func(t *testing.T, in *doctor.Input) { proxy("mode: ipvs\n")(t, in); bgp(in) }, []string{"warning " + name + "mode ipvs without strict ARP, which layer 2 needs"}},
 		"IPVS with it":            {proxy("mode: ipvs\nipvs: {strictARP: true}\n"), nil},
 		"usual mode":              {proxy("mode: \"\"\n"), nil},
+		"another's ConfigMap":     {proxy(""), []string{"warning " + name + "it has no entry config.conf, so that kube-proxy's mode is not known"}},
 		"not to be understood":    {proxy("mode: [\n"), []string{"warning " + name + "it cannot be read ("}},
 		"none":                    {func(_ *testing.T, in *doctor.Input) { in.KubeProxy.Is = nil }, []string{"warning " + name + "there is none, so that kube-proxy's mode is not known"}},
 		"none with BGP":           {func(_ *testing.T, in *doctor.Input) { in.KubeProxy.Is = nil; bgp(in) }, nil},
@@ -622,6 +670,8 @@ func TestOthers(t *testing.T) {
 		"ServiceLB, ours alone": {ours(klipper, "--require-load-balancer-class"), nil},
 		"PureLB":                {other("lbnodeagent", "purelb", "image: registry.gitlab.com/purelb/purelb/lbnodeagent:v0"), []string{"warning other load balancers DaemonSet purelb/lbnodeagent: it runs PureLB: see that"}},
 		"OpenELB":               {other("openelb", "openelb", "image: kubesphere/openelb:v0"), []string{"warning other load balancers DaemonSet openelb/openelb: it runs OpenELB: see that"}},
+		"an exporter":           {other("node-exporter", "monitoring", "image: quay.io/prometheus/node-exporter:v1"), nil},
+		"OpenELB of old":        {other("porter", "porter-system", "image: kubesphere/porter:v0"), []string{"warning other load balancers DaemonSet porter-system/porter: it runs OpenELB: see that"}},
 		"Cilium": {func(_ *testing.T, in *doctor.Input) {
 			in.Cilium.Is = neighbours.Cilium{"enable-bgp-control-plane": "true"}
 		}, []string{"warning other load balancers ConfigMap kube-system/cilium-config: Cilium is set to announce"}},
@@ -645,8 +695,24 @@ func TestAddresses(t *testing.T) {
 		"of a node outside": {func(_ *testing.T, in *doctor.Input) {
 			in.Nodes.Is[0].Status.Addresses = append(in.Nodes.Is[0].Status.Addresses, corev1.NodeAddress{Type: corev1.NodeExternalIP, Address: "192.0.2.70"})
 		}, []string{uses + "192.0.2.70 of Node node1 (ExternalIP)"}},
-		"of pods":        {pool("10.244.2.200-10.244.2.210"), []string{uses + "some of 10.244.2.0/24 of the pods of Node node2 (podCIDR)"}},
+		"of pods": {pool("10.244.2.200-10.244.2.210"), []string{uses + "some of 10.244.2.0/24 of the pods of Node node2 (podCIDR)"}},
+		"of pods, by the older field": {func(t *testing.T, in *doctor.Input) {
+			pool("10.244.2.200-10.244.2.210")(t, in)
+			in.Nodes.Is[1].Spec = corev1.NodeSpec{PodCIDR: "10.244.2.0/24"}
+		}, []string{uses + "some of 10.244.2.0/24 of the pods of Node node2 (podCIDR)"}},
 		"of cluster IPs": {pool("10.96.255.0/24"), []string{uses + "some of 10.96.0.0/16 of cluster IPs (ServiceCIDR)"}},
+		"of Services, on an old API server": {func(t *testing.T, in *doctor.Input) {
+			pool("10.96.255.0/24", "fd00::/120")(t, in)
+			in.ServiceCIDRs.Is = nil
+			in.Services.Is[0].Spec.ClusterIPs = []string{"10.96.255.7", "fd00::7"}
+			in.Services.Is = append(in.Services.Is, balancer("headless", nil, true))
+			in.Services.Is[1].Spec.ClusterIPs = []string{corev1.ClusterIPNone}
+		}, []string{uses + "10.96.255.7 of Service shop/web (clusterIP), fd00::7 of Service shop/web (clusterIP). Take them out"}},
+		"IPv6": {func(t *testing.T, in *doctor.Input) {
+			pool("192.0.2.64/28", "fd00:1::/64")(t, in)
+			in.Nodes.Is[1].Spec.PodCIDRs = append(in.Nodes.Is[1].Spec.PodCIDRs, "fd00:1::8:0/112")
+			in.Nodes.Is[1].Status.Addresses = append(in.Nodes.Is[1].Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: "fd00:1::2"})
+		}, []string{uses + "fd00:1::2 of Node node2 (InternalIP), some of fd00:1::8:0/112 of the pods of Node node2 (podCIDR)"}},
 		"of an API server": {func(t *testing.T, in *doctor.Input) {
 			in.APIServers.Is = []netip.Addr{netip.MustParseAddr("192.0.2.65")}
 		}, []string{uses + "192.0.2.65 of an API server"}},
@@ -655,6 +721,17 @@ func TestAddresses(t *testing.T) {
 			in.APIServers = doctor.Part[[]netip.Addr]{Lacks: "list endpointslices.discovery.k8s.io in namespace default"}
 		}, []string{"not checked addresses ServiceCIDRs: you may not list servicecidrs", "not checked addresses Addresses of API servers: you may not"}},
 	})
+}
+
+// What an API server is too old to tell is not said to be well.
+func TestUnknownClusterIPs(t *testing.T) {
+	in := cluster(t)
+	in.ServiceCIDRs.Is = nil
+	if !slices.ContainsFunc(doctor.Examine(in), func(f doctor.Finding) bool {
+		return f.Check == doctor.CheckAddresses && f.Level == doctor.OK && strings.Contains(f.Message, "the range of cluster IPs this API server does not tell")
+	}) {
+		t.Error("it is not said that the range of cluster IPs is not known")
+	}
 }
 
 func peer(name string) v1beta1.BGPPeer {

@@ -16,19 +16,22 @@ const (
 	recently  = 10 * time.Minute
 )
 
-// podsOf a program: those that its selector selects and that are not on their way out.
-func (e *examiner) podsOf(selector *metav1.LabelSelector) []*corev1.Pod {
+// podsOf a program: those that its selector selects, and apart from them those of them that are on their way out.
+func (e *examiner) podsOf(selector *metav1.LabelSelector) (pods, leaving []*corev1.Pod) {
 	s, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil {
 		s = labels.Nothing() // cannot be: the API server has taken it
 	}
-	var out []*corev1.Pod
 	for i := range e.in.Pods.Is {
-		if p := &e.in.Pods.Is[i]; p.DeletionTimestamp.IsZero() && s.Matches(labels.Set(p.Labels)) {
-			out = append(out, p)
+		switch p := &e.in.Pods.Is[i]; {
+		case !s.Matches(labels.Set(p.Labels)):
+		case p.DeletionTimestamp.IsZero():
+			pods = append(pods, p)
+		default:
+			leaving = append(leaving, p)
 		}
 	}
-	return out
+	return pods, leaving
 }
 
 // podTrouble finds why a pod does not run, or what has become of it lately.
@@ -37,6 +40,12 @@ func (e *examiner) podTrouble(p *corev1.Pod) {
 	if why != "" {
 		e.find(level, "Pod "+p.Namespace+"/"+p.Name, "%s", why)
 	}
+}
+
+// remains reports whether a pod of a Deployment has ended for good, as those do that a node evicts or that run while it is shut down. They are
+// left where they are, and others take their place: what is missing the Deployment's status says.
+func remains(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
 }
 
 // podState says why a pod does not run; empty: it does.

@@ -28,8 +28,8 @@ func (e *examiner) ports() {
 	}
 	ours, before := speakerPorts(speaker), len(e.found)
 	for _, o := range e.in.Others.Is {
-		if o.GetKind() == workload.Pod && len(o.GetOwnerReferences()) > 0 || !workload.Runs(o) || workload.Name(o) == workload.Name(speaker) {
-			continue // what owns a pod is looked at
+		if owned := o.GetOwnerReferences(); o.GetKind() == workload.Pod && len(owned) > 0 && owned[0].Kind != "Node" || !workload.Runs(o) || workload.Name(o) == workload.Name(speaker) {
+			continue // what owns a pod is looked at; a static one is its node's, of which there is no more to see
 		}
 		for _, p := range hostPorts(o) {
 			if flag, taken := ours[p]; taken {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -54,12 +55,10 @@ func (e *examiner) nodes(ds *appsv1.DaemonSet) {
 	for i := range e.in.Objects.Is.Speakers {
 		objects[e.in.Objects.Is.Speakers[i].Name] = &e.in.Objects.Is.Speakers[i]
 	}
-	pods := map[string]*corev1.Pod{}
-	for _, p := range e.podsOf(ds.Spec.Selector) {
-		pods[nodeOf(p)] = p
-	}
+	running, leaving := e.podsOf(ds.Spec.Selector)
+	pods, old := byNode(running), byNode(leaving)
 	without := map[string][]string{} // nodes by why they have no pod
-	var down, mute []string
+	var down, mute, soon []string
 	exists := map[string]bool{}
 	for i := range e.in.Nodes.Is {
 		node := &e.in.Nodes.Is[i]
@@ -71,6 +70,15 @@ func (e *examiner) nodes(ds *appsv1.DaemonSet) {
 			down = append(down, node.Name)
 		case pod == nil:
 			why := keptAway(&ds.Spec.Template.Spec, node)
+			switch before := old[node.Name]; {
+			case why != "":
+			case before != nil && e.in.Now.Sub(before.DeletionTimestamp.Time) < startTime, before == nil && e.in.Now.Sub(readySince(node)) < startTime:
+				soon = append(soon, node.Name)
+				continue
+			case before != nil:
+				e.find(Problem, "Pod "+before.Namespace+"/"+before.Name, "it should have ended by %s, and keeps another speaker from Node %s: see that kubelet and the container runtime run there", before.DeletionTimestamp.UTC().Format(time.RFC3339), node.Name)
+				continue
+			}
 			without[why] = append(without[why], node.Name)
 		default:
 			before := len(e.found)
@@ -86,6 +94,9 @@ func (e *examiner) nodes(ds *appsv1.DaemonSet) {
 			continue
 		}
 		e.find(Warning, these("Node", without[why]), "no speaker runs there, and nothing is announced from there: %s", why)
+	}
+	if len(soon) > 0 {
+		e.find(Warning, these("Node", soon), "a speaker is about to be started there: look again in a minute")
 	}
 	if len(down) > 0 {
 		e.find(Warning, these("Node", down), "not ready, so that no speaker was looked for there: kubectl describe node says why")
@@ -167,6 +178,15 @@ func (e *examiner) alike(speaker *unstructured.Unstructured) {
 	}
 }
 
+// byNode has the pods by the node that each is for.
+func byNode(list []*corev1.Pod) map[string]*corev1.Pod {
+	out := map[string]*corev1.Pod{}
+	for _, p := range list {
+		out[nodeOf(p)] = p
+	}
+	return out
+}
+
 // nodeOf a pod of a DaemonSet, which is made for one node.
 func nodeOf(p *corev1.Pod) string {
 	if p.Spec.NodeName != "" || p.Spec.Affinity == nil || p.Spec.Affinity.NodeAffinity == nil || p.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
@@ -222,6 +242,16 @@ func linux(node *corev1.Node) bool {
 		os = node.Status.NodeInfo.OperatingSystem
 	}
 	return os == "" || os == "linux"
+}
+
+// readySince when a node is ready; the zero time: nobody has said it.
+func readySince(node *corev1.Node) time.Time {
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return c.LastTransitionTime.Time
+		}
+	}
+	return time.Time{}
 }
 
 // ready reports whether a node is, or nobody has said otherwise.

@@ -102,7 +102,7 @@ func Announcers(list []*unstructured.Unstructured, namespace string) []Announcer
 				}
 			case strings.Contains(image, "purelb/"):
 				find(o, PureLB, false)
-			case strings.Contains(image, "openelb"), strings.Contains(image, "porter"):
+			case strings.Contains(image, "openelb"), strings.Contains(image, "kubesphere/porter"): // its former name; an exporter is none
 				find(o, OpenELB, false)
 			case strings.Contains(image, "klipper-lb"):
 				find(o, ServiceLB, false)
