@@ -22,6 +22,9 @@ var ErrBlind = errors.New("you may read neither Fairlead's programs nor its obje
 // OutputJSON is an output for programs.
 const OutputJSON = "json"
 
+// ErrUnread is the end of an examination that found no problem, and could not read something that it may.
+var ErrUnread = errors.New("not all could be read; what was printed says what, and why")
+
 // DoctorOptions say what is examined, and how it is told.
 type DoctorOptions struct {
 	// Namespace that Fairlead runs in.
@@ -31,7 +34,7 @@ type DoctorOptions struct {
 }
 
 // Doctor examines a live cluster and prints what it finds; it writes nothing to it. The error is ErrProblems if there are any,
-// and ErrBlind if nothing may be read.
+// ErrBlind if nothing may be read, and ErrUnread if reading has failed.
 func Doctor(ctx context.Context, w io.Writer, config func() (*rest.Config, error), o DoctorOptions) error {
 	r, err := newDoctorReader(config, o.Namespace)
 	if err != nil {
@@ -46,10 +49,12 @@ func Doctor(ctx context.Context, w io.Writer, config func() (*rest.Config, error
 		return err
 	}
 	switch {
-	case in.Programs.Lacks != "" && in.Objects.Lacks != "" && in.Nodes.Lacks != "":
+	case !r.failed && in.Programs.Unread != "" && in.Objects.Unread != "" && in.Nodes.Unread != "":
 		return ErrBlind
 	case doctor.Count(found, doctor.Problem) > 0:
 		return ErrProblems
+	case r.failed:
+		return ErrUnread
 	}
 	return nil
 }
@@ -105,7 +110,7 @@ func findingsText(list []doctor.Finding) string {
 	end()
 	fmt.Fprintf(&b, "\nFound: %s, %s", counted(doctor.Count(list, doctor.Problem), "problem"), counted(doctor.Count(list, doctor.Warning), "warning"))
 	if n := doctor.Count(list, doctor.NotChecked); n > 0 {
-		fmt.Fprintf(&b, ", %d not checked for want of rights", n)
+		fmt.Fprintf(&b, ", %d not checked", n)
 	}
 	b.WriteString(".\n")
 	return b.String()

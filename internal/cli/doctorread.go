@@ -16,6 +16,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
@@ -35,6 +36,7 @@ type doctorReader struct {
 	client    client.Client
 	namespace string
 	clock     *serverClock
+	failed    bool // something could not be read, and not for want of a right
 }
 
 // serverClock is the API server's, as its first answer has it: what is read tells times by it and by those of nodes, and the clock of the
@@ -86,38 +88,39 @@ func newDoctorReader(config func() (*rest.Config, error), namespace string) (*do
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", c.Host, err)
 	}
-	return &doctorReader{disco, cl, namespace, clock}, nil
+	return &doctorReader{disco: disco, client: cl, namespace: namespace, clock: clock}, nil
 }
 
-// answer to a question: it was answered, there is no such thing, or a right lacks.
+// answer to a question: it was answered, there is no such thing, or why it was not answered.
 type answer struct {
 	absent bool
-	lacks  string
+	unread string
 }
 
-// answered says what came of a question. An error is one that says nothing of the cluster, such as that it cannot be reached.
-func answered(err error, r right) (answer, error) {
+// answered says what came of a question.
+func (r *doctorReader) answered(err error, asked right) answer {
 	switch {
 	case err == nil:
-		return answer{}, nil
+		return answer{}
 	case apierrors.IsForbidden(err):
-		return answer{lacks: r.text(r.verbs)}, nil
+		return answer{unread: "you may not " + asked.text(asked.verbs)}
 	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
-		return answer{absent: true}, nil
+		return answer{absent: true}
 	}
-	return answer{}, fmt.Errorf("%s: %w", r.text(r.verbs), err)
+	r.failed = true
+	return answer{unread: fmt.Sprintf("%s: %s", asked.text(asked.verbs), err)}
 }
 
 // list all objects that a right is about.
-func (r *doctorReader) list(ctx context.Context, list client.ObjectList, resource right, opts ...client.ListOption) (answer, error) {
+func (r *doctorReader) list(ctx context.Context, list client.ObjectList, resource right, opts ...client.ListOption) answer {
 	resource.verbs = "list"
-	return answered(r.client.List(ctx, list, append(opts, client.InNamespace(resource.namespace))...), resource)
+	return r.answered(r.client.List(ctx, list, append(opts, client.InNamespace(resource.namespace))...), resource)
 }
 
 // get one object.
-func (r *doctorReader) get(ctx context.Context, name string, o client.Object, resource right) (answer, error) {
+func (r *doctorReader) get(ctx context.Context, name string, o client.Object, resource right) answer {
 	resource.verbs = "get"
-	return answered(r.client.Get(ctx, client.ObjectKey{Namespace: resource.namespace, Name: name}, o), resource)
+	return r.answered(r.client.Get(ctx, client.ObjectKey{Namespace: resource.namespace, Name: name}, o), resource)
 }
 
 // server says the API server's version, and what time it is there. It is asked first: a lease does not look old because reading takes long.
@@ -139,28 +142,28 @@ func (r *doctorReader) read(ctx context.Context) (*doctor.Input, error) {
 		return nil, err
 	}
 	in := &doctor.Input{Namespace: r.namespace, Version: version.Version, Server: server, Now: now}
-	for _, read := range []func(context.Context, *doctor.Input) error{
+	for _, read := range []func(context.Context, *doctor.Input){
 		r.kinds, r.programs, r.ownNamespace, r.lease, r.gossip, r.beside, r.network, r.objects,
 	} {
-		if err := read(ctx, in); err != nil {
-			return nil, err
-		}
+		read(ctx, in)
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("read the cluster's state: %w", context.Cause(ctx))
 	}
 	return in, nil
 }
 
 // kinds are the CustomResourceDefinitions.
-func (r *doctorReader) kinds(ctx context.Context, in *doctor.Input) error {
+func (r *doctorReader) kinds(ctx context.Context, in *doctor.Input) {
 	list := listOf("apiextensions.k8s.io", "CustomResourceDefinition")
-	a, err := r.list(ctx, list, right{group: "apiextensions.k8s.io", resource: "customresourcedefinitions"})
-	in.Kinds.Lacks = a.lacks
+	a := r.list(ctx, list, right{group: "apiextensions.k8s.io", resource: "customresourcedefinitions"})
+	in.Kinds.Unread = a.unread
 	for i := range list.Items {
 		o := &list.Items[i]
 		if group, _, _ := unstructured.NestedString(o.Object, "spec", "group"); group == v1beta1.Group {
 			in.Kinds.Is = append(in.Kinds.Is, kindOf(o))
 		}
 	}
-	return err
 }
 
 func kindOf(o *unstructured.Unstructured) doctor.Kind {
@@ -187,21 +190,16 @@ func kindOf(o *unstructured.Unstructured) doctor.Kind {
 }
 
 // programs are all Deployments and DaemonSets, or if not all may be read those of Fairlead's namespace, and the pods there.
-func (r *doctorReader) programs(ctx context.Context, in *doctor.Input) error {
+func (r *doctorReader) programs(ctx context.Context, in *doctor.Input) {
 	for _, kind := range []string{workload.Deployment, workload.DaemonSet} {
 		resource := right{group: "apps", resource: strings.ToLower(kind) + "s"}
 		list := listOf("apps", kind)
-		a, err := r.list(ctx, list, resource)
-		if err != nil {
-			return err
-		}
-		if a.lacks != "" {
-			in.Others.Lacks = join(in.Others.Lacks, a.lacks)
+		a := r.list(ctx, list, resource)
+		if a.unread != "" {
+			in.Others.Unread = join(in.Others.Unread, a.unread)
 			resource.namespace = r.namespace
-			if a, err = r.list(ctx, list, resource); err != nil {
-				return err
-			}
-			in.Programs.Lacks = join(in.Programs.Lacks, a.lacks)
+			a = r.list(ctx, list, resource)
+			in.Programs.Unread = join(in.Programs.Unread, a.unread)
 		}
 		for i := range list.Items {
 			o := &list.Items[i]
@@ -212,85 +210,86 @@ func (r *doctorReader) programs(ctx context.Context, in *doctor.Input) error {
 		}
 	}
 	var pods corev1.PodList
-	a, err := r.list(ctx, &pods, right{resource: "pods", namespace: r.namespace})
-	in.Pods = doctor.Part[[]corev1.Pod]{Is: pods.Items, Lacks: a.lacks}
-	return err
+	a := r.list(ctx, &pods, right{resource: "pods", namespace: r.namespace})
+	in.Pods = doctor.Part[[]corev1.Pod]{Is: pods.Items, Unread: a.unread}
 }
 
-func (r *doctorReader) ownNamespace(ctx context.Context, in *doctor.Input) error {
+func (r *doctorReader) ownNamespace(ctx context.Context, in *doctor.Input) {
 	var ns corev1.Namespace
-	a, err := r.get(ctx, r.namespace, &ns, right{resource: "namespaces"})
-	if in.OwnNamespace.Lacks = a.lacks; a == (answer{}) {
+	a := r.get(ctx, r.namespace, &ns, right{resource: "namespaces"})
+	if in.OwnNamespace.Unread = a.unread; a == (answer{}) {
 		in.OwnNamespace.Is = &ns
 	}
-	return err
 }
 
-func (r *doctorReader) lease(ctx context.Context, in *doctor.Input) error {
+func (r *doctorReader) lease(ctx context.Context, in *doctor.Input) {
 	name := doctor.DefaultLease
 	if o := workload.Find(in.Programs.Is, workload.Deployment); o != nil {
 		name = doctor.LeaseName(o)
 	}
 	var lease coordinationv1.Lease
-	a, err := r.get(ctx, name, &lease, right{group: "coordination.k8s.io", resource: "leases", namespace: r.namespace})
-	if in.Lease.Lacks = a.lacks; a == (answer{}) {
+	a := r.get(ctx, name, &lease, right{group: "coordination.k8s.io", resource: "leases", namespace: r.namespace})
+	if in.Lease.Unread = a.unread; a == (answer{}) {
 		in.Lease.Is = &lease
 	}
-	return err
 }
 
 // gossip is the length of each entry of the Secret; the values go no further.
-func (r *doctorReader) gossip(ctx context.Context, in *doctor.Input) error {
+func (r *doctorReader) gossip(ctx context.Context, in *doctor.Input) {
 	var secret corev1.Secret
-	a, err := r.get(ctx, doctor.GossipSecret(workload.Find(in.Programs.Is, workload.DaemonSet)), &secret, right{resource: "secrets", namespace: r.namespace})
-	if in.Gossip.Lacks = a.lacks; a == (answer{}) && err == nil {
+	a := r.get(ctx, doctor.GossipSecret(workload.Find(in.Programs.Is, workload.DaemonSet)), &secret, right{resource: "secrets", namespace: r.namespace})
+	if in.Gossip.Unread = a.unread; a == (answer{}) {
 		in.Gossip.Is = map[string]int{}
 		for name, value := range secret.Data {
 			in.Gossip.Is[name] = len(value)
 		}
 	}
-	return err
 }
 
 // beside is what else of kube-system is looked at.
-func (r *doctorReader) beside(ctx context.Context, in *doctor.Input) error {
+func (r *doctorReader) beside(ctx context.Context, in *doctor.Input) {
 	const system = "kube-system"
 	settings := right{resource: "configmaps", namespace: system}
 	var proxy, cilium corev1.ConfigMap
-	a, err := r.get(ctx, "kube-proxy", &proxy, settings)
-	if err != nil {
-		return err
-	}
-	if in.KubeProxy.Lacks = a.lacks; a == (answer{}) {
+	a := r.get(ctx, "kube-proxy", &proxy, settings)
+	if in.KubeProxy.Unread = a.unread; a == (answer{}) {
 		text := proxy.Data["config.conf"]
 		in.KubeProxy.Is = &text
 	}
-	if a, err = r.get(ctx, "cilium-config", &cilium, settings); err != nil {
-		return err
+	a = r.get(ctx, "cilium-config", &cilium, settings)
+	in.Cilium = doctor.Part[neighbours.Cilium]{Is: cilium.Data, Unread: a.unread}
+	in.Others.Unread = join(in.Others.Unread, r.static(ctx, system, &in.Others.Is))
+}
+
+// atOnce is how many pods are read at once: of a large cluster's there may be thousands in kube-system.
+const atOnce = 500
+
+// static appends the pods of a namespace that no workload has made, and says why they could not be read.
+func (r *doctorReader) static(ctx context.Context, namespace string, list *[]*unstructured.Unstructured) (unread string) {
+	for next := ""; ; {
+		pods := listOf("", workload.Pod)
+		if a := r.list(ctx, pods, right{resource: "pods", namespace: namespace}, client.Limit(atOnce), client.Continue(next)); a.unread != "" {
+			return a.unread
+		}
+		for i := range pods.Items {
+			if o := metav1.GetControllerOf(&pods.Items[i]); o == nil || o.Kind == "Node" {
+				*list = append(*list, &pods.Items[i])
+			}
+		}
+		if next = pods.GetContinue(); next == "" {
+			return ""
+		}
 	}
-	in.Cilium = doctor.Part[neighbours.Cilium]{Is: cilium.Data, Lacks: a.lacks}
-	pods := listOf("", workload.Pod)
-	a, err = r.list(ctx, pods, right{resource: "pods", namespace: system}) // static pods have no workload
-	in.Others.Lacks = join(in.Others.Lacks, a.lacks)
-	for i := range pods.Items {
-		in.Others.Is = append(in.Others.Is, &pods.Items[i])
-	}
-	return err
 }
 
 // network is the nodes, and what the cluster has of the address space.
-func (r *doctorReader) network(ctx context.Context, in *doctor.Input) error {
+func (r *doctorReader) network(ctx context.Context, in *doctor.Input) {
 	var nodes corev1.NodeList
-	a, err := r.list(ctx, &nodes, right{resource: "nodes"})
-	if err != nil {
-		return err
-	}
-	in.Nodes = doctor.Part[[]corev1.Node]{Is: nodes.Items, Lacks: a.lacks}
+	a := r.list(ctx, &nodes, right{resource: "nodes"})
+	in.Nodes = doctor.Part[[]corev1.Node]{Is: nodes.Items, Unread: a.unread}
 	cidrs := listOf("networking.k8s.io", "ServiceCIDR")
-	if a, err = r.list(ctx, cidrs, right{group: "networking.k8s.io", resource: "servicecidrs"}); err != nil {
-		return err
-	}
-	in.ServiceCIDRs.Lacks = a.lacks
+	a = r.list(ctx, cidrs, right{group: "networking.k8s.io", resource: "servicecidrs"})
+	in.ServiceCIDRs.Unread = a.unread
 	for i := range cidrs.Items {
 		list, _, _ := unstructured.NestedStringSlice(cidrs.Items[i].Object, "spec", "cidrs")
 		for _, text := range list {
@@ -300,9 +299,9 @@ func (r *doctorReader) network(ctx context.Context, in *doctor.Input) error {
 		}
 	}
 	var endpoints discoveryv1.EndpointSliceList
-	a, err = r.list(ctx, &endpoints, right{group: "discovery.k8s.io", resource: "endpointslices", namespace: corev1.NamespaceDefault},
+	a = r.list(ctx, &endpoints, right{group: "discovery.k8s.io", resource: "endpointslices", namespace: corev1.NamespaceDefault},
 		client.MatchingLabels{discoveryv1.LabelServiceName: "kubernetes"})
-	in.APIServers.Lacks = a.lacks
+	in.APIServers.Unread = a.unread
 	for i := range endpoints.Items {
 		for _, e := range endpoints.Items[i].Endpoints {
 			for _, text := range e.Addresses {
@@ -312,32 +311,27 @@ func (r *doctorReader) network(ctx context.Context, in *doctor.Input) error {
 			}
 		}
 	}
-	return err
 }
 
 // objects of Fairlead's, and the Services, with what they say of themselves.
-func (r *doctorReader) objects(ctx context.Context, in *doctor.Input) error {
+func (r *doctorReader) objects(ctx context.Context, in *doctor.Input) {
 	var l lists
 	own := l.own()
 	for _, resource := range slices.Sorted(maps.Keys(own)) {
-		a, err := r.list(ctx, own[resource], right{group: v1beta1.Group, resource: resource})
-		if err != nil {
-			return err
-		}
-		in.Objects.Lacks = join(in.Objects.Lacks, a.lacks)
+		a := r.list(ctx, own[resource], right{group: v1beta1.Group, resource: resource})
+		in.Objects.Unread = join(in.Objects.Unread, a.unread)
 		if a.absent {
 			in.Absent = append(in.Absent, resource)
 		}
 	}
-	a, err := r.list(ctx, &l.services, right{resource: "services"}, balancers())
+	a := r.list(ctx, &l.services, right{resource: "services"}, balancers())
 	s := l.snapshot()
-	in.Services = doctor.Part[[]corev1.Service]{Is: s.Services, Lacks: a.lacks}
+	in.Services = doctor.Part[[]corev1.Service]{Is: s.Services, Unread: a.unread}
 	in.Objects.Is = doctor.Objects{
 		Pools: s.Pools, L2Advertisements: s.L2Advertisements, BGPAdvertisements: s.BGPAdvertisements, BGPPeers: s.BGPPeers,
 		BFDProfiles: s.BFDProfiles, Communities: s.Communities, Speakers: s.Speakers,
 	}
 	in.Attention = attentionOf(&s)
-	return err
 }
 
 // listOf objects of a kind, in version v1 of its group.
@@ -347,7 +341,7 @@ func listOf(group, kind string) *unstructured.UnstructuredList {
 	return list
 }
 
-// join rights that lack.
+// join why parts of something could not be read.
 func join(a, b string) string {
 	if a == "" || b == "" {
 		return a + b

@@ -13,15 +13,15 @@ import (
 
 // addresses of pools must be nobody else's in the cluster.
 func (e *examiner) addresses() {
-	if e.none() || !e.unless(e.in.Objects.Lacks, "IPAddressPools") || len(e.in.Objects.Is.Pools) == 0 {
+	if e.none() || !e.unless(e.in.Objects.Unread, "IPAddressPools") || len(e.in.Objects.Is.Pools) == 0 {
 		return
 	}
 	before := len(e.found)
 	var taken []owned
-	if e.unless(e.in.Nodes.Lacks, "Addresses of Nodes") {
+	if e.unless(e.in.Nodes.Unread, "Addresses of Nodes") {
 		taken = append(taken, ofNodes(e.in.Nodes.Is)...)
 	}
-	if e.unless(e.in.ServiceCIDRs.Lacks, "ServiceCIDRs") {
+	if e.unless(e.in.ServiceCIDRs.Unread, "ServiceCIDRs") {
 		for _, p := range e.in.ServiceCIDRs.Is {
 			taken = append(taken, owned{p, "of cluster IPs (ServiceCIDR)"})
 		}
@@ -30,7 +30,7 @@ func (e *examiner) addresses() {
 	if !ranges {
 		taken = append(taken, clusterIPs(e.in.Services.Is)...)
 	}
-	if e.unless(e.in.APIServers.Lacks, "Addresses of API servers") {
+	if e.unless(e.in.APIServers.Unread, "Addresses of API servers") {
 		for _, a := range e.in.APIServers.Is {
 			if p := netip.PrefixFrom(a, a.BitLen()); !slices.ContainsFunc(taken, func(o owned) bool { return o.prefix == p }) {
 				taken = append(taken, owned{p, "of an API server"})

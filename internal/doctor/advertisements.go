@@ -19,7 +19,7 @@ type advertisement struct {
 
 // advertisements must take every pool, and lead somewhere.
 func (e *examiner) advertisements() {
-	if e.none() || !e.unless(e.in.Objects.Lacks, "Fairlead's objects") {
+	if e.none() || !e.unless(e.in.Objects.Unread, "Fairlead's objects") {
 		return
 	}
 	o := &e.in.Objects.Is
@@ -33,7 +33,7 @@ func (e *examiner) advertisements() {
 	}
 	before := len(e.found)
 	list := append(e.layer2(), e.bgp()...)
-	knownNodes := e.unless(e.in.Nodes.Lacks, "Nodes that advertisements select")
+	knownNodes := e.unless(e.in.Nodes.Unread, "Nodes that advertisements select")
 	for i := range list {
 		if knownNodes && !e.somewhere(&list[i]) {
 			list[i].nowhere = true

@@ -21,7 +21,7 @@ func (e *examiner) kubeProxy() {
 		e.find(OK, "ConfigMap kube-system/cilium-config", "Cilium forwards in kube-proxy's place")
 		return
 	}
-	if !e.unless(e.in.KubeProxy.Lacks, name) {
+	if !e.unless(e.in.KubeProxy.Unread, name) {
 		return
 	}
 	const look = "if kube-proxy runs in mode ipvs, see that it has strictARP: true"
@@ -41,6 +41,8 @@ func (e *examiner) kubeProxy() {
 	switch {
 	case err != nil:
 		e.find(level, name, "it cannot be read (%s): %s", err, look)
+	case k.Answers() && e.in.Others.Unread == "" && !neighbours.RunsKubeProxy(e.in.Others.Is):
+		e.find(OK, name, "mode ipvs without strict ARP, but there is no kube-proxy that runs by it")
 	case k.Answers() && layer2:
 		e.find(Problem, name, "%s", neighbours.WithoutStrictARP)
 	case k.Answers():
@@ -57,10 +59,10 @@ func (e *examiner) kubeProxy() {
 // others that serve Services, or announce their addresses.
 func (e *examiner) others() {
 	before := len(e.found)
-	if e.unless(e.in.Cilium.Lacks, "ConfigMap kube-system/cilium-config") && e.in.Cilium.Is.Announces() {
+	if e.unless(e.in.Cilium.Unread, "ConfigMap kube-system/cilium-config") && e.in.Cilium.Is.Announces() {
 		e.find(Warning, "ConfigMap kube-system/cilium-config", "Cilium is set to announce addresses of Services: see that its policies select none that Fairlead serves")
 	}
-	if !e.unless(e.in.Others.Lacks, "Programs of other namespaces") {
+	if !e.unless(e.in.Others.Unread, "Programs of other namespaces") {
 		return
 	}
 	class := e.class()

@@ -37,7 +37,7 @@ func (e *examiner) controller() {
 		return
 	}
 	before := len(e.found)
-	if e.unless(e.in.Pods.Lacks, "Pods of "+e.in.Namespace) {
+	if e.unless(e.in.Pods.Unread, "Pods of "+e.in.Namespace) {
 		pods, _ := e.podsOf(d.Spec.Selector)
 		for _, p := range pods {
 			if !remains(p) || int64(d.Status.AvailableReplicas) < wanted {
@@ -66,7 +66,7 @@ func (e *examiner) controller() {
 
 // program of Fairlead's of a kind; nil: it is missing, which is told.
 func (e *examiner) program(kind string) *unstructured.Unstructured {
-	if !e.unless(e.in.Programs.Lacks, kind+"s of "+e.in.Namespace) {
+	if !e.unless(e.in.Programs.Unread, kind+"s of "+e.in.Namespace) {
 		return nil
 	}
 	if o := workload.Find(e.in.Programs.Is, kind); o != nil {
@@ -98,7 +98,7 @@ func (e *examiner) lease(controller *unstructured.Unstructured) {
 		return
 	}
 	name := "Lease " + e.in.Namespace + "/" + LeaseName(controller)
-	if !e.unless(e.in.Lease.Lacks, name) {
+	if !e.unless(e.in.Lease.Unread, name) {
 		return
 	}
 	l := e.in.Lease.Is

@@ -66,8 +66,8 @@ type Finding struct {
 // Part is what was read of something.
 type Part[T any] struct {
 	Is T
-	// Lacks is the right without which it could not be read, such as "list nodes"; empty: it was read.
-	Lacks string
+	// Unread says why it could not be read, such as "you may not list nodes"; empty: it was read.
+	Unread string
 }
 
 // Statement of an object on itself.
@@ -173,11 +173,11 @@ func (e *examiner) find(level Level, object, format string, args ...any) {
 }
 
 // unless reports whether something was read, and tells if it was not.
-func (e *examiner) unless(lacks, object string) bool {
-	if lacks != "" {
-		e.find(NotChecked, object, "you may not %s", lacks)
+func (e *examiner) unless(unread, object string) bool {
+	if unread != "" {
+		e.find(NotChecked, object, "%s", unread)
 	}
-	return lacks == ""
+	return unread == ""
 }
 
 // none reports whether the cluster has none of Fairlead's kinds, which is told already.
@@ -190,7 +190,7 @@ func (e *examiner) quiet(since int) bool {
 
 // status is what objects say of themselves.
 func (e *examiner) status() {
-	if e.none() || !e.unless(e.in.Objects.Lacks, "Fairlead's objects") {
+	if e.none() || !e.unless(e.in.Objects.Unread, "Fairlead's objects") {
 		return
 	}
 	for _, s := range e.in.Attention {

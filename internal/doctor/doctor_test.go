@@ -292,7 +292,7 @@ func TestKinds(t *testing.T) {
 			}
 		}, []string{"warning kinds CustomResourceDefinition ipaddresspools.fairlead.io: it has spec.novel, which this plugin does not know"}},
 		"not to be read": {func(_ *testing.T, in *doctor.Input) {
-			in.Kinds, in.Absent = doctor.Part[[]doctor.Kind]{Lacks: "list customresourcedefinitions.apiextensions.k8s.io"}, []string{"bgppeers"}
+			in.Kinds, in.Absent = doctor.Part[[]doctor.Kind]{Unread: "you may not list customresourcedefinitions.apiextensions.k8s.io"}, []string{"bgppeers"}
 		}, []string{
 			"not checked kinds CustomResourceDefinitions: you may not list customresourcedefinitions.apiextensions.k8s.io",
 			"problem kinds CustomResourceDefinition bgppeers.fairlead.io: the API server does not serve it",
@@ -317,8 +317,8 @@ func TestNamespace(t *testing.T) {
 		"going": {func(_ *testing.T, in *doctor.Input) { in.OwnNamespace.Is.Status.Phase = corev1.NamespaceTerminating },
 			[]string{"problem " + own + "it is being deleted"}},
 		"not to be read": {func(_ *testing.T, in *doctor.Input) {
-			in.OwnNamespace = doctor.Part[*corev1.Namespace]{Lacks: "get namespaces"}
-			in.Gossip = doctor.Part[map[string]int]{Lacks: "get secrets in namespace fairlead-system"}
+			in.OwnNamespace = doctor.Part[*corev1.Namespace]{Unread: "you may not get namespaces"}
+			in.Gossip = doctor.Part[map[string]int]{Unread: "you may not get secrets in namespace fairlead-system"}
 		}, []string{"not checked " + own + "you may not get namespaces", "not checked " + secret + "you may not get secrets in namespace fairlead-system"}},
 		"no Secret": {func(_ *testing.T, in *doctor.Input) { in.Gossip.Is = nil }, []string{"problem " + secret + "there is none, and the speakers wait for it: the controller makes it"}},
 		"no Secret of another name": {func(t *testing.T, in *doctor.Input) {
@@ -385,7 +385,7 @@ func TestController(t *testing.T) {
 		}, []string{"problem controller Deployment: Fairlead has none in namespace fairlead-system, and one in elsewhere: name that by --namespace",
 			"problem other load balancers Deployment elsewhere/fairlead-controller: it is another Fairlead"}},
 		"not to be read": {func(_ *testing.T, in *doctor.Input) {
-			in.Programs = doctor.Part[[]*unstructured.Unstructured]{Lacks: "list deployments.apps in namespace fairlead-system"}
+			in.Programs = doctor.Part[[]*unstructured.Unstructured]{Unread: "you may not list deployments.apps in namespace fairlead-system"}
 		}, []string{"not checked controller Deployments of fairlead-system: you may not list deployments.apps", "not checked speakers DaemonSets of fairlead-system: you may not list"}},
 		"held":              {func(t *testing.T, in *doctor.Input) { set(t, in.Programs.Is[0], int64(0), "spec", "replicas") }, []string{"problem " + deployment + "it is scaled to nothing"}},
 		"none is available": {status("availableReplicas", 0), []string{"problem " + deployment + "none of its 2 replicas is available"}},
@@ -467,7 +467,7 @@ func TestController(t *testing.T) {
 			arg(t, in.Programs.Is[0], "--leader-elect-lease-name", "mine")
 		}, []string{"problem controller Lease fairlead-system/mine: no controller holds it"}},
 		"Lease not to be read": {func(_ *testing.T, in *doctor.Input) {
-			in.Lease = doctor.Part[*coordinationv1.Lease]{Lacks: "get leases"}
+			in.Lease = doctor.Part[*coordinationv1.Lease]{Unread: "you may not get leases"}
 		}, []string{"not checked " + lease + "you may not get leases"}},
 	})
 }
@@ -556,7 +556,9 @@ func TestSpeakers(t *testing.T) {
 		"Windows":      {both(silent, without, onNode(func(n *corev1.Node) { n.Labels["kubernetes.io/os"] = "windows" })), nil},
 		"node is gone": {func(_ *testing.T, in *doctor.Input) { in.Nodes.Is, in.Pods.Is = in.Nodes.Is[:1], in.Pods.Is[:3] },
 			[]string{"warning speakers Speaker node2: there is no Node of that name any more: kubectl delete speakers.fairlead.io node2"}},
-		"nodes not to be read": {func(_ *testing.T, in *doctor.Input) { in.Nodes = doctor.Part[[]corev1.Node]{Lacks: "list nodes"} }, []string{
+		"nodes not to be read": {func(_ *testing.T, in *doctor.Input) {
+			in.Nodes = doctor.Part[[]corev1.Node]{Unread: "you may not list nodes"}
+		}, []string{
 			"not checked speakers Nodes: you may not list nodes", "not checked addresses Addresses of Nodes: you may not", "not checked advertisements Nodes that advertisements select: you may not"}},
 		"all excluded":         {exclude, []string{"problem speakers Nodes: each has the label node.kubernetes.io/exclude-from-external-load-balancers"}},
 		"one excluded":         {onNode(func(n *corev1.Node) { n.Labels["node.kubernetes.io/exclude-from-external-load-balancers"] = "" }), nil},
@@ -597,7 +599,7 @@ func TestPorts(t *testing.T) {
 			program("{hostNetwork: true, containers: [{name: c, ports: [{containerPort: 9792}, {containerPort: 9790}, {containerPort: 99}]}]}")(t, in)
 		}, []string{"warning ports DaemonSet sys/other: it takes port 99/TCP"}},
 		"not to be read": {func(_ *testing.T, in *doctor.Input) {
-			in.Others = doctor.Part[[]*unstructured.Unstructured]{Lacks: "list daemonsets.apps"}
+			in.Others = doctor.Part[[]*unstructured.Unstructured]{Unread: "you may not list daemonsets.apps"}
 		}, []string{
 			"not checked ports Ports of other programs: you may not list daemonsets.apps", "not checked other load balancers Programs of other namespaces: you may not"}},
 	})
@@ -607,14 +609,28 @@ func TestKubeProxy(t *testing.T) {
 	proxy := func(text string) func(*testing.T, *doctor.Input) {
 		return func(_ *testing.T, in *doctor.Input) { in.KubeProxy.Is = &text }
 	}
+	runs := func(status string, then func(*testing.T, *doctor.Input)) func(*testing.T, *doctor.Input) {
+		return func(t *testing.T, in *doctor.Input) {
+			in.Others.Is = append(in.Others.Is, object(t, "{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: kube-proxy, namespace: kube-system}"+status+"}"))
+			then(t, in)
+		}
+	}
+	ipvs := runs("", proxy("mode: ipvs\n"))
 	bgp := func(in *doctor.Input) {
 		in.Objects.Is.L2Advertisements, in.Objects.Is.BGPAdvertisements = nil, []v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "web"}}}
 		in.Objects.Is.BGPPeers = []v1beta1.BGPPeer{peer("tor")}
 	}
 	const name = "kube-proxy ConfigMap kube-system/kube-proxy: "
 	run(t, map[string]change{
-		"IPVS without strict ARP": {proxy("mode: ipvs\n"), []string{"problem " + name + "kube-proxy runs in mode ipvs without strict ARP"}},
-		"the same with BGP":       {func(t *testing.T, in *doctor.Input) { proxy("mode: ipvs\n")(t, in); bgp(in) }, []string{"warning " + name + "mode ipvs without strict ARP, which layer 2 needs"}},
+		"IPVS, replaced":  {proxy("mode: ipvs\n"), nil},
+		"IPVS on no node": {runs(", status: {desiredNumberScheduled: 0}", proxy("mode: ipvs\n")), nil},
+		"IPVS on nodes":   {runs(", status: {desiredNumberScheduled: 3}", proxy("mode: ipvs\n")), []string{"problem " + name + "kube-proxy runs in mode ipvs without strict ARP"}},
+		"programs not to be read": {func(t *testing.T, in *doctor.Input) {
+			proxy("mode: ipvs\n")(t, in)
+			in.Others = doctor.Part[[]*unstructured.Unstructured]{Unread: "you may not list daemonsets.apps"}
+		}, []string{"not checked ports", "problem " + name + "kube-proxy runs in mode ipvs without strict ARP", "not checked other load balancers"}},
+		"IPVS without strict ARP": {ipvs, []string{"problem " + name + "kube-proxy runs in mode ipvs without strict ARP"}},
+		"the same with BGP":       {func(t *testing.T, in *doctor.Input) { ipvs(t, in); bgp(in) }, []string{"warning " + name + "mode ipvs without strict ARP, which layer 2 needs"}},
 		"IPVS with it":            {proxy("mode: ipvs\nipvs: {strictARP: true}\n"), nil},
 		"usual mode":              {proxy("mode: \"\"\n"), nil},
 		"another's ConfigMap":     {proxy(""), []string{"warning " + name + "it has no entry config.conf, so that kube-proxy's mode is not known"}},
@@ -622,7 +638,7 @@ func TestKubeProxy(t *testing.T) {
 		"none":                    {func(_ *testing.T, in *doctor.Input) { in.KubeProxy.Is = nil }, []string{"warning " + name + "there is none, so that kube-proxy's mode is not known"}},
 		"none with BGP":           {func(_ *testing.T, in *doctor.Input) { in.KubeProxy.Is = nil; bgp(in) }, nil},
 		"not to be read": {func(_ *testing.T, in *doctor.Input) {
-			in.KubeProxy = doctor.Part[*string]{Lacks: "get configmaps in namespace kube-system"}
+			in.KubeProxy = doctor.Part[*string]{Unread: "you may not get configmaps in namespace kube-system"}
 		},
 			[]string{"not checked " + name + "you may not get configmaps in namespace kube-system"}},
 		"Cilium replaces it": {func(t *testing.T, in *doctor.Input) {
@@ -676,7 +692,7 @@ func TestOthers(t *testing.T) {
 			in.Cilium.Is = neighbours.Cilium{"enable-bgp-control-plane": "true"}
 		}, []string{"warning other load balancers ConfigMap kube-system/cilium-config: Cilium is set to announce"}},
 		"Cilium not to be read": {func(_ *testing.T, in *doctor.Input) {
-			in.Cilium = doctor.Part[neighbours.Cilium]{Lacks: "get configmaps"}
+			in.Cilium = doctor.Part[neighbours.Cilium]{Unread: "you may not get configmaps"}
 		}, []string{"not checked other load balancers ConfigMap kube-system/cilium-config: you may not get configmaps"}},
 	})
 }
@@ -717,8 +733,8 @@ func TestAddresses(t *testing.T) {
 			in.APIServers.Is = []netip.Addr{netip.MustParseAddr("192.0.2.65")}
 		}, []string{uses + "192.0.2.65 of an API server"}},
 		"not to be read": {func(_ *testing.T, in *doctor.Input) {
-			in.ServiceCIDRs = doctor.Part[[]netip.Prefix]{Lacks: "list servicecidrs.networking.k8s.io"}
-			in.APIServers = doctor.Part[[]netip.Addr]{Lacks: "list endpointslices.discovery.k8s.io in namespace default"}
+			in.ServiceCIDRs = doctor.Part[[]netip.Prefix]{Unread: "you may not list servicecidrs.networking.k8s.io"}
+			in.APIServers = doctor.Part[[]netip.Addr]{Unread: "you may not list endpointslices.discovery.k8s.io in namespace default"}
 		}, []string{"not checked addresses ServiceCIDRs: you may not list servicecidrs", "not checked addresses Addresses of API servers: you may not"}},
 	})
 }
@@ -796,7 +812,7 @@ func TestServices(t *testing.T) {
 		"just made": {add(fresh), nil},
 		"theirs":    {add(balancer("cart", &theirs, false)), nil},
 		"not to be read": {func(_ *testing.T, in *doctor.Input) {
-			in.Services = doctor.Part[[]corev1.Service]{Lacks: "list services"}
+			in.Services = doctor.Part[[]corev1.Service]{Unread: "you may not list services"}
 		}, []string{"not checked services Services of type LoadBalancer: you may not list services"}},
 	})
 	in := cluster(t)
@@ -818,7 +834,7 @@ func TestStatus(t *testing.T) {
 		},
 			[]string{"problem status pool web: Conflict: it overlaps"}},
 		"not to be read": {func(_ *testing.T, in *doctor.Input) {
-			in.Objects = doctor.Part[doctor.Objects]{Lacks: "list speakers.fairlead.io"}
+			in.Objects = doctor.Part[doctor.Objects]{Unread: "you may not list speakers.fairlead.io"}
 		}, []string{
 			"not checked addresses IPAddressPools: you may not list speakers.fairlead.io", "not checked advertisements Fairlead's objects: you may not", "not checked status Fairlead's objects: you may not"}},
 		"no kinds": {func(_ *testing.T, in *doctor.Input) {

@@ -34,7 +34,7 @@ const (
 func (e *examiner) kinds() {
 	e.server()
 	before := len(e.found)
-	if !e.unless(e.in.Kinds.Lacks, "CustomResourceDefinitions") {
+	if !e.unless(e.in.Kinds.Unread, "CustomResourceDefinitions") {
 		for _, resource := range e.in.Absent {
 			e.find(Problem, crd(resource), "the API server does not serve it: %s", installKinds)
 		}

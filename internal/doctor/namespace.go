@@ -33,7 +33,7 @@ func GossipSecret(speaker *unstructured.Unstructured) string {
 // namespace must let the speakers be, and have the gossip's key.
 func (e *examiner) namespace() {
 	name := "Namespace " + e.in.Namespace
-	if e.unless(e.in.OwnNamespace.Lacks, name) {
+	if e.unless(e.in.OwnNamespace.Unread, name) {
 		ns := e.in.OwnNamespace.Is
 		switch {
 		case ns == nil:
@@ -65,7 +65,7 @@ func (e *examiner) podSecurity(ns *corev1.Namespace) {
 func (e *examiner) gossip() {
 	secret := GossipSecret(workload.Find(e.in.Programs.Is, workload.DaemonSet))
 	name := "Secret " + e.in.Namespace + "/" + secret
-	if !e.unless(e.in.Gossip.Lacks, name) {
+	if !e.unless(e.in.Gossip.Unread, name) {
 		return
 	}
 	const remedy = "put 32 random bytes there, or delete the Secret and restart fairlead-controller, which makes a new one"

@@ -23,7 +23,7 @@ func (p port) String() string { return fmt.Sprintf("%d/%s", p.number, p.protocol
 // ports that speakers take on their nodes must be nobody else's. What is not declared is not seen.
 func (e *examiner) ports() {
 	speaker := workload.Find(e.in.Programs.Is, workload.DaemonSet)
-	if speaker == nil || !e.unless(e.in.Others.Lacks, "Ports of other programs") {
+	if speaker == nil || !e.unless(e.in.Others.Unread, "Ports of other programs") {
 		return
 	}
 	ours, before := speakerPorts(speaker), len(e.found)

@@ -17,7 +17,7 @@ const settleTime = 30 * time.Second
 
 // services that are ours must have been looked at by the controller.
 func (e *examiner) services() {
-	if !e.unless(e.in.Services.Lacks, "Services of type LoadBalancer") {
+	if !e.unless(e.in.Services.Unread, "Services of type LoadBalancer") {
 		return
 	}
 	class := e.class()

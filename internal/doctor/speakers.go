@@ -37,7 +37,7 @@ func (e *examiner) speakers() {
 	case s.UpdatedNumberScheduled < s.DesiredNumberScheduled:
 		e.find(Warning, workload.Name(o), "it is being rolled out: %d of %d pods are new. If it does not go on, a pod that is not ready is in the way", s.UpdatedNumberScheduled, s.DesiredNumberScheduled)
 	}
-	if e.unless(e.in.Nodes.Lacks, "Nodes") && e.unless(e.in.Pods.Lacks, "Pods of "+e.in.Namespace) {
+	if e.unless(e.in.Nodes.Unread, "Nodes") && e.unless(e.in.Pods.Unread, "Pods of "+e.in.Namespace) {
 		e.nodes(&ds)
 		e.excluded(o)
 	}
@@ -83,7 +83,7 @@ func (e *examiner) nodes(ds *appsv1.DaemonSet) {
 		default:
 			before := len(e.found)
 			e.podTrouble(pod)
-			if len(e.found) == before && objects[node.Name] == nil && e.in.Objects.Lacks == "" && !slices.Contains(e.in.Absent, "speakers") {
+			if len(e.found) == before && objects[node.Name] == nil && e.in.Objects.Unread == "" && !slices.Contains(e.in.Absent, "speakers") {
 				mute = append(mute, node.Name)
 			}
 		}

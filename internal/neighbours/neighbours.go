@@ -120,11 +120,14 @@ func IsFairlead(o *unstructured.Unstructured) bool {
 	return o.GetKind() != workload.Pod && o.GetLabels()["app.kubernetes.io/name"] == "fairlead"
 }
 
-// RunsKubeProxy reports whether one of the programs or pods is kube-proxy.
+// RunsKubeProxy reports whether one of the programs or pods is kube-proxy, and has a node to run on: who replaces it may leave it there with
+// a selector that no node has.
 func RunsKubeProxy(list []*unstructured.Unstructured) bool {
 	for _, o := range list {
 		if o.GetNamespace() == "kube-system" && strings.HasPrefix(o.GetName(), "kube-proxy") && workload.Runs(o) {
-			return true
+			if n, told, _ := unstructured.NestedInt64(o.Object, "status", "desiredNumberScheduled"); !told || n > 0 {
+				return true
+			}
 		}
 	}
 	return false

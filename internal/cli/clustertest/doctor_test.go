@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -106,6 +107,32 @@ func TestDoctorCannotLook(t *testing.T) {
 	}
 }
 
+// What cannot be read for another reason than a right is told, the rest is checked, and it is no cluster without problems.
+func TestDoctorReadFails(t *testing.T) {
+	installed(t)
+	c := rest.CopyConfig(env.Config)
+	c.Wrap(func(next http.RoundTripper) http.RoundTripper { return failing{next} })
+	list, err := examined(t, c)
+	if !errors.Is(err, cli.ErrUnread) {
+		t.Error(err)
+	}
+	finds(t, list, doctor.NotChecked, "Services of type LoadBalancer", "list services: ")
+	finds(t, list, doctor.OK, "ConfigMap kube-system/kube-proxy", "")
+	if n := doctor.Count(list, doctor.NotChecked); n != 1 {
+		t.Error(n, list)
+	}
+}
+
+// failing refuses to ask for Services.
+type failing struct{ next http.RoundTripper }
+
+func (f failing) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, "/services") {
+		return nil, errors.New("connection reset")
+	}
+	return f.next.RoundTrip(r)
+}
+
 func userConfig(t *testing.T, name string) *rest.Config {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
@@ -204,6 +231,10 @@ func installed(t *testing.T) {
 	})
 	makeObject(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "fairlead-gossip"}, Data: map[string][]byte{"key": bytes.Repeat([]byte("S"), 32)}})
 	makeObject(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-proxy"}, Data: map[string]string{"config.conf": "mode: iptables\n"}})
+	makeObject(t, &corev1.Pod{ // static, as RKE2 has it
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-proxy-node1"},
+		Spec:       corev1.PodSpec{NodeName: "node1", Containers: []corev1.Container{{Name: "kube-proxy", Image: "kube-proxy:v1"}}},
+	})
 	makeObject(t, &v1beta1.Speaker{
 		ObjectMeta: metav1.ObjectMeta{Name: "node1"},
 		Status: v1beta1.SpeakerStatus{
