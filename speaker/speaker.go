@@ -227,8 +227,8 @@ func (s *Speaker) startGossip(ctx context.Context) (*membership.Membership, erro
 }
 
 // join looks for the other speakers until all are members, but not for long: some may be down. Who is alone takes everything over,
-// so it comes first. Those in but are tried too, and not waited for. It tries again and again, because just after a link is back a dial may fail at once (the kernel has yet to
-// find the neighbour anew), and because who was taken for dead has to refute that.
+// so it comes first. Those in but are tried too, and not waited for. It tries again and again, because just after a link is back a dial
+// may fail at once (the kernel has yet to find the neighbour anew), and because who was taken for dead has to refute that.
 func (s *Speaker) join(ctx context.Context, m *membership.Membership, but map[string]bool) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()

@@ -18,7 +18,7 @@ func newDoctor(from *source) *cobra.Command {
 		Long: "Examine a live cluster and Fairlead in it, for what its objects cannot say of themselves: kinds, namespace, controller, speakers and nodes, ports,\n" +
 			"kube-proxy, other load balancers, addresses of pools, advertisements, Services; and for what they do say, as status has it under NEEDS ATTENTION.\n\n" +
 			"Nothing is written. What you may not read is said to be not checked, with the right that lacks.\n\n" +
-			"Exit status: 0 when no problem was found; 3 when one was, which is printed; 1 when the cluster could not be examined.",
+			"Exit status: 0 when no problem was found; 3 when one was, which is printed; 1 when the cluster, or a part of it that you may read, could not be read.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {

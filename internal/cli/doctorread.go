@@ -327,10 +327,7 @@ func (r *doctorReader) objects(ctx context.Context, in *doctor.Input) {
 	a := r.list(ctx, &l.services, right{resource: "services"}, balancers())
 	s := l.snapshot()
 	in.Services = doctor.Part[[]corev1.Service]{Is: s.Services, Unread: a.unread}
-	in.Objects.Is = doctor.Objects{
-		Pools: s.Pools, L2Advertisements: s.L2Advertisements, BGPAdvertisements: s.BGPAdvertisements, BGPPeers: s.BGPPeers,
-		BFDProfiles: s.BFDProfiles, Communities: s.Communities, Speakers: s.Speakers,
-	}
+	in.Objects.Is = s.Objects
 	in.Attention = attentionOf(&s)
 }
 

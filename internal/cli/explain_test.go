@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/internal/doctor"
 	"fairlead.io/fairlead/internal/layer2"
 	"fairlead.io/fairlead/internal/service"
 	"fairlead.io/fairlead/ipam"
@@ -192,11 +193,11 @@ func TestSettling(t *testing.T) {
 		return v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: name},
 			Status: v1beta1.SpeakerStatus{Conditions: condition(v1beta1.SpeakerSettled, settled, "", ""), Interfaces: interfaces}}
 	}
-	c := layer2Of(&Snapshot{Speakers: []v1beta1.Speaker{
+	c := layer2Of(&Snapshot{Objects: doctor.Objects{Speakers: []v1beta1.Speaker{
 		speaker("came-back", metav1.ConditionFalse, v1beta1.SpeakerInterface{Name: "eth0"}),
 		speaker("stayed", metav1.ConditionTrue, v1beta1.SpeakerInterface{Name: "eth0", Settling: true}, v1beta1.SpeakerInterface{Name: "eth1"}),
 		{ObjectMeta: metav1.ObjectMeta{Name: "older"}}, // a version that does not say it
-	}}, &ExplainOptions{})
+	}}}, &ExplainOptions{})
 	want := []layer2.Member{
 		{Name: "came-back", Settling: true, DataplaneReady: true, Interfaces: []string{"eth0"}},
 		{Name: "stayed", DataplaneReady: true, Interfaces: []string{"eth0", "eth1"}, SettlingInterfaces: []string{"eth0"}},

@@ -17,18 +17,13 @@ import (
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/internal/allocation"
+	"fairlead.io/fairlead/internal/doctor"
 	"fairlead.io/fairlead/ipam"
 )
 
 // Snapshot is the cluster's state as far as Fairlead is concerned.
 type Snapshot struct {
-	Pools             []v1beta1.IPAddressPool
-	L2Advertisements  []v1beta1.L2Advertisement
-	BGPAdvertisements []v1beta1.BGPAdvertisement
-	BGPPeers          []v1beta1.BGPPeer
-	BFDProfiles       []v1beta1.BFDProfile
-	Communities       []v1beta1.Community
-	Speakers          []v1beta1.Speaker
+	doctor.Objects
 	// Services of type LoadBalancer, and others that were asked for.
 	Services       []corev1.Service
 	Namespaces     []corev1.Namespace
@@ -160,8 +155,10 @@ func (l *lists) all() []listed {
 
 func (l *lists) snapshot() Snapshot {
 	return Snapshot{
-		Pools: l.pools.Items, L2Advertisements: l.advertisements.Items, BGPAdvertisements: l.routes.Items, BGPPeers: l.peers.Items,
-		BFDProfiles: l.profiles.Items, Communities: l.communities.Items, Speakers: l.speakers.Items, Services: l.services.Items,
-		Namespaces: l.namespaces.Items, Nodes: l.nodes.Items, EndpointSlices: l.endpointSlices.Items,
+		Objects: doctor.Objects{
+			Pools: l.pools.Items, L2Advertisements: l.advertisements.Items, BGPAdvertisements: l.routes.Items, BGPPeers: l.peers.Items,
+			BFDProfiles: l.profiles.Items, Communities: l.communities.Items, Speakers: l.speakers.Items,
+		},
+		Services: l.services.Items, Namespaces: l.namespaces.Items, Nodes: l.nodes.Items, EndpointSlices: l.endpointSlices.Items,
 	}
 }
