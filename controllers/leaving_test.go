@@ -3,7 +3,6 @@ package controllers_test
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -77,9 +76,7 @@ func TestNamespaceGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	held(t, kube, false)
-	if !strings.Contains(c.out.String(), "namespace "+mine.Name+" is being deleted") {
-		t.Error("the controller does not say why")
-	}
+	says(t, c, "namespace "+mine.Name+" is being deleted")
 	create(t, newPool("late", "192.168.100.250"))
 	create(t, newService(ns, "late", annotated(v1beta1.AnnotationAddressPool, "late")))
 	hasAddress(t, ns, "late", "192.168.100.250")
@@ -165,9 +162,7 @@ func TestKindGoes(t *testing.T) {
 		}
 		return ""
 	})
-	if !strings.Contains(program.out.String(), "CustomResourceDefinition ipaddresspools.fairlead.io is being deleted") {
-		t.Error("the controller does not say why")
-	}
+	says(t, program, "CustomResourceDefinition ipaddresspools.fairlead.io is being deleted")
 	var svc corev1.Service
 	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "pool-1"}, &svc); err != nil || ips(&svc) != "192.168.100.241" {
 		t.Errorf("Service pool-1 has %q, %v", ips(&svc), err)

@@ -129,26 +129,27 @@ func (c *controller) stop() {
 	}
 }
 
-// leads waits until the program has taken over what is assigned.
-func leads(t testing.TB, c *controller) {
+// says waits until the program has said something: it says what it did after it did it.
+func says(t testing.TB, c *controller, what string) {
 	t.Helper()
-	eventually(t, "it leads", func() string {
-		if !strings.Contains(c.out.String(), "Took over what is assigned") {
-			return "it says: " + c.out.String()
+	eventually(t, "it says "+strconv.Quote(what), func() string {
+		if out := c.out.String(); !strings.Contains(out, what) {
+			return "it says: " + out
 		}
 		return ""
 	})
 }
 
+// leads waits until the program has taken over what is assigned.
+func leads(t testing.TB, c *controller) {
+	t.Helper()
+	says(t, c, "Took over what is assigned")
+}
+
 // standsBy waits until the program waits for the lease.
 func standsBy(t testing.TB, c *controller) {
 	t.Helper()
-	eventually(t, "it stands by", func() string {
-		if !strings.Contains(c.out.String(), "ttempting to acquire leader lease") {
-			return "it says: " + c.out.String()
-		}
-		return ""
-	})
+	says(t, c, "ttempting to acquire leader lease")
 }
 
 // admin is a client for the kinds that the controller does not read.

@@ -202,12 +202,7 @@ func TestGossipKey(t *testing.T) {
 		t.Errorf("the key has %d bytes", len(first.Data["key"]))
 	}
 	c := run(t)
-	eventually(t, "the second has started", func() string {
-		if !strings.Contains(c.out.String(), "Took over what is assigned") {
-			return c.out.String()
-		}
-		return ""
-	})
+	leads(t, c)
 	eventually(t, "the key is there", read(&second))
 	if first.ResourceVersion != second.ResourceVersion {
 		t.Error("the key was changed")
