@@ -431,6 +431,9 @@ func explain(d *Decision, req *Request, results []familyResult) {
 	case req.Policy == Require && len(req.Families) > 1 && len(unmet) < len(results):
 		d.missing += "; the Service requires both families (spec.ipFamilyPolicy RequireDualStack)"
 	}
+	if d.Reason == ReasonPoolExhausted {
+		d.missing += "; add addresses, or delete a Service that has one: this one is waiting"
+	}
 }
 
 // conclude lists the addresses in the order of the families.

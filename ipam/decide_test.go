@@ -22,7 +22,7 @@ func TestAssign(t *testing.T) {
 		{"lowest free", []Pool{web}, []Request{request("a", 0), request("b", 1)}, "192.0.2.11", ReasonAssigned, "192.0.2.11 from pool web is assigned"},
 		{"in the order of the entries", []Pool{pool(t, "web", 0, "192.0.2.200", "192.0.2.100")}, []Request{request("a", 0)}, "192.0.2.200", ReasonAssigned, ""},
 		{"exhausted", []Pool{web}, []Request{request("a", 0), request("b", 1), request("c", 2)}, "", ReasonPoolExhausted,
-			"pool web has no free IPv4 address: 2 of 2 in use"},
+			"pool web has no free IPv4 address: 2 of 2 in use; add addresses, or delete a Service that has one: this one is waiting"},
 		{"no pool at all", nil, []Request{request("a", 0)}, "", ReasonNoPool, "there is no IPAddressPool: create one"},
 		{"no address of the family", []Pool{web}, []Request{request("a", 0, dual(Prefer, IPv6))}, "", ReasonNoPool, "pool web has no IPv6 addresses"},
 		{"excluded", []Pool{with(web, func(p *Pool) { p.Exclude = ranges(t, "192.0.2.10") })}, []Request{request("a", 0)}, "192.0.2.11", ReasonAssigned, ""},

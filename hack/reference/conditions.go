@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// constant of the API.
-type constant struct{ name, value, doc string }
+// constant that a user meets.
+type constant struct{ kind, name, value, doc string }
 
 // group of constants, as they stand together in the source.
 type group struct {
@@ -25,7 +25,7 @@ var identifier = regexp.MustCompile(`\b[A-Z][A-Za-z0-9]*\b`)
 
 func conditionsPage(context.Context) (string, error) {
 	const folder = "api/v1beta1"
-	groups, err := constants(folder)
+	groups, err := constants(folder, kindOf)
 	if err != nil {
 		return "", err
 	}
@@ -56,21 +56,24 @@ func conditionsPage(context.Context) (string, error) {
 		}
 		b.WriteString("\n| | value | meaning |\n|---|---|---|\n")
 		for _, c := range g.list {
-			text := c.doc
-			for _, start := range []string{c.name + ": ", c.name + " is the ", c.name + " is ", c.name + " "} {
-				if rest, ok := strings.CutPrefix(text, start); ok {
-					text = rest
-					break
-				}
-			}
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", kindOf(c.name), code(c.value), cell(plain(text)))
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", c.kind, code(c.value), cell(plain(c.text())))
 		}
 	}
 	return b.String(), nil
 }
 
-// constants of a package that hold a text of the API and have no type of their own, in the order of the source.
-func constants(folder string) (groups []group, err error) {
+// text of the comment without the name that it begins with.
+func (c *constant) text() string {
+	for _, start := range []string{": ", " is the ", " is ", " means that ", " "} {
+		if rest, ok := strings.CutPrefix(c.doc, c.name+start); ok {
+			return rest
+		}
+	}
+	return c.doc
+}
+
+// constants of a package that hold a text, in the order of the source; kind says what one is to a user, and is empty for those that no page is to show.
+func constants(folder string, kind func(*ast.ValueSpec) string) (groups []group, err error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	if err != nil || len(files) == 0 {
 		return nil, fmt.Errorf("find the source in %s (%d files found): %w", folder, len(files), err)
@@ -88,7 +91,7 @@ func constants(folder string) (groups []group, err error) {
 			if !ok || decl.Tok != token.CONST {
 				continue
 			}
-			g, err := groupOf(decl)
+			g, err := groupOf(decl, kind)
 			if err != nil {
 				return nil, fmt.Errorf("read %s: %w", name, err)
 			}
@@ -101,12 +104,12 @@ func constants(folder string) (groups []group, err error) {
 }
 
 // groupOf a declaration; those of its constants that no page is to show are left out.
-func groupOf(decl *ast.GenDecl) (group, error) {
+func groupOf(decl *ast.GenDecl, kind func(*ast.ValueSpec) string) (group, error) {
 	line := func(c *ast.CommentGroup) string { return strings.TrimSpace(strings.ReplaceAll(c.Text(), "\n", " ")) }
 	g := group{doc: line(decl.Doc)}
 	for _, s := range decl.Specs {
 		spec, ok := s.(*ast.ValueSpec)
-		if !ok || len(spec.Values) != 1 || spec.Type != nil || kindOf(spec.Names[0].Name) == "" {
+		if !ok || len(spec.Values) != 1 || kind(spec) == "" {
 			continue
 		}
 		literal, ok := spec.Values[0].(*ast.BasicLit)
@@ -121,7 +124,7 @@ func groupOf(decl *ast.GenDecl) (group, error) {
 		if !decl.Lparen.IsValid() { // the comment is of the constant and no title
 			text = g.doc
 		}
-		g.list = append(g.list, constant{spec.Names[0].Name, value, text})
+		g.list = append(g.list, constant{kind(spec), spec.Names[0].Name, value, text})
 	}
 	if len(g.list) > 0 && !decl.Lparen.IsValid() {
 		g.doc = title(g.list[0])
@@ -129,9 +132,12 @@ func groupOf(decl *ast.GenDecl) (group, error) {
 	return g, nil
 }
 
-// kindOf a constant, by its name; empty: it is none that a user meets.
-func kindOf(name string) string {
+// kindOf a constant of the API, by its name; those that have a type of their own are none.
+func kindOf(spec *ast.ValueSpec) string {
+	name := spec.Names[0].Name
 	switch {
+	case spec.Type != nil:
+		return ""
 	case strings.HasPrefix(name, "Reason"):
 		return "reason"
 	case strings.HasPrefix(name, "Annotation"):
@@ -147,6 +153,5 @@ func kindOf(name string) string {
 }
 
 func title(c constant) string {
-	kind := kindOf(c.name)
-	return strings.ToUpper(kind[:1]) + kind[1:] + " " + c.name
+	return strings.ToUpper(c.kind[:1]) + c.kind[1:] + " " + c.name
 }

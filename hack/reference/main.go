@@ -1,5 +1,5 @@
 // Command reference writes docs/reference: the kinds from the CRDs, the flags from what the programs themselves say, and conditions and
-// reasons from the comments of api/v1beta1. It reads what is there, and knows nothing of any kind, flag or condition.
+// reasons from the comments of the code. It reads what is there, and knows nothing of any kind, flag or condition.
 //
 //	go run ./hack/reference FOLDER
 //
@@ -34,7 +34,7 @@ func run(ctx context.Context, args []string) error {
 	for _, page := range []struct {
 		name string
 		make func(context.Context) (string, error)
-	}{{"api.md", apiPage}, {"flags.md", flagsPage}, {"conditions.md", conditionsPage}} {
+	}{{"api.md", apiPage}, {"flags.md", flagsPage}, {"conditions.md", conditionsPage}, {"explain.md", explainPage}} {
 		text, err := page.make(ctx)
 		if err != nil {
 			return fmt.Errorf("make %s: %w", page.name, err)

@@ -41,7 +41,16 @@ func TestPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	explain, err := explainPage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for page, rows := range map[string][]string{
+		explain: {
+			"| `Standby` | the node answers when the owner is lost. |\n",
+			"| `Advertised` | the node advertises the address to the peer, as long as there is a session. |\n",
+			"| `NoNextHop` | the session runs over IPv4, and ",
+		},
 		api: {
 			"| `spec.addresses` | list of string | required | of the pool: CIDRs, ",
 			"| `spec.gracefulRestart.restartTime` | string | `120s` | ",

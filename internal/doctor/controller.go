@@ -78,7 +78,7 @@ func (e *examiner) program(kind string) *unstructured.Unstructured {
 			return nil
 		}
 	}
-	e.find(Problem, kind, "Fairlead has none in namespace %s (label app.kubernetes.io/name=fairlead): install it by kubectl apply --server-side -k config/default, or name its namespace by --namespace", e.in.Namespace)
+	e.find(Problem, kind, "Fairlead has none in namespace %s (label app.kubernetes.io/name=fairlead): install it by %s; or name its namespace by --namespace", e.in.Namespace, howToInstall)
 	return nil
 }
 

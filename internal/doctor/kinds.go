@@ -26,8 +26,10 @@ type Kind struct {
 const oldestServer = 31
 
 const (
-	installKinds = "kubectl apply --server-side -k config/default installs it"
-	upgradeKinds = "upgrade the CRDs: kubectl apply --server-side -k config/crd, of the release that is to run"
+	// howToInstall, either way: what is not there does not tell by which it was meant to come.
+	howToInstall = "kubectl apply --server-side -k config/default, or by the Helm chart"
+	installKinds = "install it by " + howToInstall
+	upgradeKinds = "upgrade the CRDs: kubectl apply --server-side -k config/crd, of the release that is to run, or helm upgrade to its chart"
 )
 
 // kinds must be there, and be those of this release.

@@ -37,10 +37,10 @@ func (e *examiner) namespace() {
 		ns := e.in.OwnNamespace.Is
 		switch {
 		case ns == nil:
-			e.find(Problem, name, "there is none: install Fairlead by kubectl apply --server-side -k config/default, or name its namespace by --namespace")
+			e.find(Problem, name, "there is none: install Fairlead by %s; or name its namespace by --namespace", howToInstall)
 			return
 		case !ns.DeletionTimestamp.IsZero() || ns.Status.Phase == corev1.NamespaceTerminating:
-			e.find(Problem, name, "it is being deleted, and Fairlead with it: when it is gone, kubectl apply --server-side -k config/default installs it again")
+			e.find(Problem, name, "it is being deleted, and Fairlead with it: when it is gone, install it again by %s", howToInstall)
 		default:
 			e.podSecurity(ns)
 		}
