@@ -169,7 +169,7 @@ func TestNotConfirmed(t *testing.T) {
 	s.open.HoldTime = 3 * time.Second
 	set(t, r, s.peer("tor"))
 	began := time.Now()
-	c := s.accept()
+	c := s.connected()
 	c.greet(&s.open)
 	if n, err := c.notification(); err != nil || n.Code != wire.HoldTimerExpired || time.Since(began) < s.open.HoldTime {
 		t.Errorf("%v, %v after %s", n, err, time.Since(began))
@@ -178,7 +178,7 @@ func TestNotConfirmed(t *testing.T) {
 		return strings.Contains(s.LastError, "127.0.0.1 does not confirm the OPEN for 3 s, the hold time")
 	})
 	s.open.HoldTime = 90 * time.Second // now it is not over, however slow this machine is
-	c = s.accept()
+	c = s.connected()
 	c.greet(&s.open)
 	_ = c.Close()
 	eventually(t, r, "tor", "closed", func(s bgp.Session) bool {

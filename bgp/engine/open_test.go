@@ -35,7 +35,7 @@ func TestRefusal(t *testing.T) {
 			p := s.peer("tor")
 			c.change(&s.open, &p)
 			set(t, r, p)
-			conn := s.accept()
+			conn := s.connected()
 			conn.read()
 			conn.write(s.open.Message())
 			n, err := conn.notification()
@@ -159,6 +159,7 @@ func TestNoSession(t *testing.T) {
 	r, _ := newRouter(t)
 	s := newSpeaker(t, usual(65001))
 	p, refused, away := s.peer("closes"), s.peer("refused"), s.peer("away")
+	p.ConnectTime = 30 * time.Second // it does not give up before it is closed
 	refused.Address, refused.Port = netip.MustParseAddr("127.0.0.2"), 1
 	away.Address, away.Source = netip.MustParseAddr("127.0.0.3"), netip.MustParseAddr("192.0.2.200")
 	set(t, r, p, refused, away)

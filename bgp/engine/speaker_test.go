@@ -2,7 +2,9 @@ package engine
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -133,6 +135,24 @@ func (s *speaker) accept() *speaking {
 	}
 }
 
+// connected takes the next connection that the Router has not given up: to dial may have taken it longer than the connect time, of a second.
+func (s *speaker) connected() *speaking {
+	s.t.Helper()
+	for {
+		c := s.accept()
+		err := c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if err == nil {
+			_, err = c.in.Peek(1) // it speaks first
+		}
+		if err == nil {
+			return c
+		}
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			s.t.Fatalf("the Router connects and says nothing: %v", err)
+		}
+	}
+}
+
 func (c *speaking) read() wire.Message {
 	c.t.Helper()
 	m, err := c.next()
@@ -159,7 +179,7 @@ func (c *speaking) write(m []byte) {
 // establish opens a session as it is usual.
 func (s *speaker) establish() *speaking {
 	s.t.Helper()
-	c := s.accept()
+	c := s.connected()
 	c.greet(&s.open)
 	c.write(wire.Keepalive())
 	return c
