@@ -68,7 +68,7 @@ func TestDocumented(t *testing.T) {
 			l.up(2)
 			l.route(inside, wanted{})
 			l.speaker.Close(true)
-			Until(t, 20*time.Second, "the router sees the session end", l.other.Down)
+			Until(t, patience, "the router sees the session end", l.other.Down)
 			if _, ok := l.other.Route(inside); !ok {
 				t.Error("graceful restart: the route went with the session")
 			}
@@ -83,7 +83,7 @@ func TestDocumented(t *testing.T) {
 			}
 
 			l.speaker.Many(1001, addr("10.20.0.0"), []bgp.Attributes{*plain}, "tor")
-			Until(t, 20*time.Second, "the router ends the session with more than 1000 routes", func() string {
+			Until(t, patience, "the router ends the session with more than 1000 routes", func() string {
 				if s := l.speaker.Session("tor"); !strings.Contains(s.LastError, "it accepts fewer routes than it is sent") {
 					return fmt.Sprintf("%+v", s)
 				}
@@ -99,7 +99,7 @@ func (l *bgpLab) documentedBFD() {
 	key := manager.Key{Peer: netip.MustParseAddr("192.0.2.2"), Local: netip.MustParseAddr("192.0.2.1"), Interface: "eth0", Port: udp.PortSingleHop}
 	speaker := NewSpeaker(l.t, l.host)
 	speaker.Add(key, manager.Settings{MinTTL: 255, Config: bfd.Config{DesiredMinTx: 100 * ms, RequiredMinRx: 100 * ms, DetectMult: 3}})
-	Until(l.t, 30*time.Second, "BFD is up", func() string {
+	Until(l.t, patience, "BFD is up", func() string {
 		s := speaker.Snapshot()[key]
 		if r, _ := l.other.session(); s.State != bfd.Up || s.DetectionTime != 300*ms || r.BFD != "Up" {
 			return fmt.Sprintf("we show %+v, the router %+v", s, r)
