@@ -2,6 +2,7 @@ package manager
 
 import (
 	"errors"
+	"math"
 	mathrand "math/rand/v2"
 	"net/netip"
 	"runtime"
@@ -122,7 +123,7 @@ func TestServingDoesNotAllocate(t *testing.T) {
 	d := udp.Datagram{Port: udp.PortSingleHop, Source: s.Key.Peer, TTL: 255, Payload: p.Append(nil)}
 	due := make([]*session, 0, 100)
 	at := time.Now()
-	if allocs := testing.AllocsPerRun(100, func() {
+	serve := func() {
 		m.handle(&d)
 		m.read()
 		at = at.Add(900 * ms)
@@ -132,8 +133,14 @@ func TestServingDoesNotAllocate(t *testing.T) {
 		}
 		p.Poll = !p.Poll
 		d.Payload = p.Append(d.Payload[:0])
-	}); allocs > 1 { // other goroutines of the manager live
-		t.Errorf("%v allocations", allocs)
+	}
+	// The manager's other goroutines live, and may allocate meanwhile: now and then, and not each time.
+	least := math.Inf(1)
+	for range 100 {
+		least = min(least, testing.AllocsPerRun(1, serve))
+	}
+	if least > 0 {
+		t.Errorf("%v allocations each time", least)
 	}
 }
 
@@ -178,8 +185,13 @@ func TestFlood(t *testing.T) {
 	if err := flooder.Send(p.Append(nil)); err != nil {
 		t.Fatal(err)
 	}
-	var got []time.Time
-	for begun := time.Now(); time.Since(begun) < 3*time.Second; {
+	// Both in far more time than on a machine of one's own, and packets of the session far sooner than if they had to wait for the end.
+	const many, flood, most = 20, 10_000, 30 * time.Second
+	got, strangers := 0, uint64(0)
+	for begun := time.Now(); got < many || strangers < flood; strangers = m.Discarded()[bfd.NoSession] {
+		if time.Since(begun) > most {
+			t.Fatalf("%d packets of the session, which sends one each 100 ms, and %d of strangers were received in %s; want %d and %d", got, strangers, most, many, flood)
+		}
 		if m.Snapshot()[0].State == bfd.Up {
 			for range 64 {
 				if err := flooder.Send(stranger); err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EAGAIN) {
@@ -189,7 +201,7 @@ func TestFlood(t *testing.T) {
 		}
 		if _, err := listener.Read(func(d *udp.Datagram) {
 			if theirs, _ := bfd.Decode(d.Payload); theirs.State == bfd.Up {
-				got = append(got, time.Now())
+				got++
 			} else if theirs.State == bfd.Init {
 				p.State, p.YourDiscriminator = bfd.Up, theirs.MyDiscriminator
 				if err := flooder.Send(p.Append(nil)); err != nil {
@@ -200,18 +212,7 @@ func TestFlood(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	status, strangers := m.Snapshot()[0], m.Discarded()[bfd.NoSession]
-	t.Logf("%d packets of strangers, %d of the session; the latest was %s late", strangers, len(got), status.MaxLate)
-	if strangers < 10_000 {
-		t.Errorf("%d packets are no flood", strangers)
-	}
-	var longest time.Duration
-	for i := 1; i < len(got); i++ {
-		longest = max(longest, got[i].Sub(got[i-1]))
-	}
-	if len(got) < 10 || longest > time.Second { // far more than on a machine of one's own, far less than if it had to wait for the end
-		t.Errorf("%d packets were received, the longest time between two was %s", len(got), longest)
-	}
+	t.Logf("%d packets of strangers, %d of the session; the latest was %s late", strangers, got, m.Snapshot()[0].MaxLate)
 }
 
 // A packet with too small a TTL goes no further.

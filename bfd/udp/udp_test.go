@@ -63,12 +63,15 @@ func dial(t testing.TB, n *Network, p Path) *Conn {
 	return c
 }
 
+// patience is how long what must happen may take; it is no measure of anything.
+const patience = 30 * time.Second
+
 // receive waits for a datagram.
 func receive(t testing.TB, l *Listener) (got Datagram) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(5 * time.Second); got.Payload == nil; <-tick.C {
+	for deadline := time.Now().Add(patience); got.Payload == nil; <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was received")
 		}
@@ -184,7 +187,7 @@ func sourcePort(t *testing.T, to *net.UDPConn, c *Conn) uint16 {
 	if err := c.Send([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	if err := to.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := to.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	_, from, err := to.ReadFromUDPAddrPort(make([]byte, 10))

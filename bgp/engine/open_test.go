@@ -35,7 +35,7 @@ func TestRefusal(t *testing.T) {
 			p := s.peer("tor")
 			c.change(&s.open, &p)
 			set(t, r, p)
-			conn := s.accept()
+			conn := s.connected()
 			conn.read()
 			conn.write(s.open.Message())
 			n, err := conn.notification()
@@ -112,21 +112,20 @@ func TestLoss(t *testing.T) {
 	s := newSpeaker(t, usual(65001))
 	s.open.HoldTime = 3 * time.Second
 	set(t, r, s.peer("tor"))
-	up := func(n uint64) func(bgp.Session) bool {
-		return func(s bgp.Session) bool { return s.State == bgp.Established && s.Established == n }
-	}
-	c := s.establish()
 	began := time.Now()
-	if st := eventually(t, r, "tor", "established", up(1)); time.Since(st.Since) > 5*time.Second {
+	c := s.establish()
+	// However late this sees it, it may be over by then.
+	if st := eventually(t, r, "tor", "established", func(s bgp.Session) bool { return s.Established == 1 }); st.Since.Before(began) {
 		t.Errorf("established since %s", st.Since)
 	}
 	n, err := c.notification()
-	if took := time.Since(began); err != nil || n.Code != wire.HoldTimerExpired || took < 3*time.Second || took > 4*time.Second {
+	if took := time.Since(began); err != nil || n.Code != wire.HoldTimerExpired || took < s.open.HoldTime {
 		t.Errorf("silent: %v, %v after %s", n, err, took)
 	}
 	if st := eventually(t, r, "tor", "lost", func(s bgp.Session) bool { return s.LastError != "" }); st.LastError != "nothing was heard from 127.0.0.1 for 3 s, the hold time" || st.State == bgp.Established || st.Routes != 0 {
 		t.Errorf("session %+v", st)
 	}
+	s.open.HoldTime = 90 * time.Second // from now on it is not lost by itself, however slow this machine is
 	for i, f := range []struct {
 		lose func(*speaking)
 		want string
@@ -141,18 +140,14 @@ func TestLoss(t *testing.T) {
 		{func(c *speaking) { c.write(s.open.Message()) }, "127.0.0.1 has sent OPEN where it does not belong"},
 	} {
 		c := s.establish()
-		if st := eventually(t, r, "tor", "established", up(uint64(i+2))); st.LastError != "" {
+		st := eventually(t, r, "tor", "established", func(s bgp.Session) bool { return s.State == bgp.Established && s.Established == uint64(i+2) })
+		if st.LastError != "" {
 			t.Errorf("established, and the last error is %q", st.LastError)
 		}
 		c.until("End-of-RIB", func() bool { return c.ends == 2 }) // who closes with something unread resets the connection
-		lost := time.Now()
 		f.lose(c)
 		eventually(t, r, "tor", "lost", func(s bgp.Session) bool { return s.LastError == f.want })
-		again := s.accept()
-		if took := time.Since(lost); took > 3*time.Second {
-			t.Errorf("%s: another attempt after %s", f.want, took)
-		}
-		again.Close()
+		s.accept().Close()
 	}
 	if err := r.Drop(t.Context(), "nobody", ""); err == nil {
 		t.Error("an unknown peer was dropped")
@@ -164,6 +159,7 @@ func TestNoSession(t *testing.T) {
 	r, _ := newRouter(t)
 	s := newSpeaker(t, usual(65001))
 	p, refused, away := s.peer("closes"), s.peer("refused"), s.peer("away")
+	p.ConnectTime = 30 * time.Second // it does not give up before it is closed
 	refused.Address, refused.Port = netip.MustParseAddr("127.0.0.2"), 1
 	away.Address, away.Source = netip.MustParseAddr("127.0.0.3"), netip.MustParseAddr("192.0.2.200")
 	set(t, r, p, refused, away)

@@ -2,6 +2,9 @@ package engine
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -126,9 +129,27 @@ func (s *speaker) accept() *speaking {
 	case c := <-s.conns:
 		s.t.Cleanup(func() { _ = c.Close() })
 		return c
-	case <-time.After(10 * time.Second):
-		s.t.Fatal("nobody connects within 10 s")
+	case <-time.After(20 * time.Second):
+		s.t.Fatal("nobody connects within 20 s")
 		return nil
+	}
+}
+
+// connected takes the next connection that the Router has not given up: to dial may have taken it longer than the connect time, of a second.
+func (s *speaker) connected() *speaking {
+	s.t.Helper()
+	for {
+		c := s.accept()
+		err := c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if err == nil {
+			_, err = c.in.Peek(1) // it speaks first
+		}
+		if err == nil {
+			return c
+		}
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			s.t.Fatalf("the Router connects and says nothing: %v", err)
+		}
 	}
 }
 
@@ -158,7 +179,7 @@ func (c *speaking) write(m []byte) {
 // establish opens a session as it is usual.
 func (s *speaker) establish() *speaking {
 	s.t.Helper()
-	c := s.accept()
+	c := s.connected()
 	c.greet(&s.open)
 	c.write(wire.Keepalive())
 	return c
@@ -166,21 +187,35 @@ func (s *speaker) establish() *speaking {
 
 func (c *speaking) greet(open *wire.Open) {
 	c.t.Helper()
-	m := c.read()
-	if m.Type() != wire.TypeOpen {
-		c.t.Fatalf("the session begins with %s", m.Type())
-	}
-	var err error
-	if c.ours, err = wire.ParseOpen(m.Body()); err != nil {
+	if err := c.tryGreet(open); err != nil {
 		c.t.Fatal(err)
 	}
-	c.write(open.Message())
-	if m := c.read(); m.Type() != wire.TypeKeepalive {
-		if m.Type() == wire.TypeNotification {
-			c.t.Fatalf("the OPEN is answered by %v", wire.ParseNotification(m.Body()))
-		}
-		c.t.Fatalf("the OPEN is answered by %s", m.Type())
+}
+
+// tryGreet exchanges OPENs on a connection that the Router may have given up.
+func (c *speaking) tryGreet(open *wire.Open) error {
+	m, err := c.next()
+	if err != nil {
+		return fmt.Errorf("read a message: %w", err)
 	}
+	if m.Type() != wire.TypeOpen {
+		return fmt.Errorf("the session begins with %s", m.Type())
+	}
+	if c.ours, err = wire.ParseOpen(m.Body()); err != nil {
+		return err
+	}
+	if _, err := c.Write(open.Message()); err != nil {
+		return fmt.Errorf("write a message: %w", err)
+	}
+	switch m, err := c.next(); {
+	case err != nil:
+		return fmt.Errorf("read a message: %w", err)
+	case m.Type() == wire.TypeNotification:
+		return fmt.Errorf("the OPEN is answered by %w", wire.ParseNotification(m.Body()))
+	case m.Type() != wire.TypeKeepalive:
+		return fmt.Errorf("the OPEN is answered by %s", m.Type())
+	}
+	return nil
 }
 
 // until reads UPDATEs, and answers keepalives, until what was sent is as wanted.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -94,8 +95,9 @@ func TestCoalescing(t *testing.T) {
 // A router that takes nothing for the send hold time is given up (RFC 9687), although it lets hear that it is alive; no other session is concerned.
 func TestSendHold(t *testing.T) {
 	r, _ := newQuietRouter(t)
+	var impatient atomic.Bool
 	r.sendHold = func(hold time.Duration) time.Duration {
-		if hold != 90*time.Second {
+		if hold != 90*time.Second || !impatient.Load() {
 			return time.Minute // the session is not open yet, or another one's
 		}
 		return 300 * time.Millisecond
@@ -107,6 +109,7 @@ func TestSendHold(t *testing.T) {
 	c, other := s.establish(), sane.establish()
 	c.until("End-of-RIB", func() bool { return c.ends == 2 })
 	narrow(t, r, "tor")
+	impatient.Store(true)
 	const many = 500
 	advertise(t, r, fat(many, "sane", "tor")...)
 	c.write(wire.Keepalive())
@@ -137,24 +140,24 @@ func TestRefresh(t *testing.T) {
 	set(t, r, s.peer("tor"))
 	c := s.establish()
 	c.until("End-of-RIB", func() bool { return c.ends == 2 })
-	told := func() string {
-		return fmt.Sprint(c.rib.changes[netip.MustParsePrefix("198.51.100.1/32")], c.rib.changes[netip.MustParsePrefix("198.51.100.2/32")],
-			c.rib.changes[netip.MustParsePrefix("2001:db8:1::1/128")])
-	}
+	four, six := prefixes("198.51.100.1/32", "198.51.100.2/32"), netip.MustParsePrefix("2001:db8:1::1/128")
+	told := func() string { return fmt.Sprint(c.rib.changes[four[0]], c.rib.changes[four[1]], c.rib.changes[six]) }
+	began := time.Now()
 	c.write(wire.RouteRefresh(wire.IPv4))
 	c.until("IPv4 again", func() bool { return told() == "2 2 1" })
-	began := time.Now()
 	for range 100 {
 		c.write(wire.RouteRefresh(wire.IPv6))
 	}
 	c.until("IPv6 again", func() bool { return told() == "2 2 2" })
-	if took := time.Since(began); took < refreshEvery/2 {
+	if took := time.Since(began); took < refreshEvery {
 		t.Errorf("the next one came after %s", took)
 	}
 	advertise(t, r, route("198.51.100.9/32", to(&bgp.Attributes{}, "tor")))
 	c.until("one more", func() bool { return c.rib.len() == 4 })
-	if got := told(); got != "2 2 2" || c.ends != 2 {
-		t.Errorf("told %s times, and %d times the end", got, c.ends)
+	// Where this takes long, what was asked for late may have been sent once more.
+	most := 1 + int(time.Since(began)/refreshEvery)
+	if c.rib.changes[four[0]] != 2 || c.rib.changes[four[1]] != 2 || c.rib.changes[six] > most || c.ends != 2 {
+		t.Errorf("told %s times, of IPv6 at most %d, and %d times the end", told(), most, c.ends)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -133,7 +134,7 @@ func (n *Namespace) Daemon(ctx context.Context, name string, args ...string) (*e
 	return cmd, nil
 }
 
-// Connect joins two namespaces by a cable: an interface in each, both up. It ends with the test.
+// Connect joins two namespaces by a cable: an interface in each, both up and able to send. It ends with the test.
 func Connect(a *Namespace, nameA string, b *Namespace, nameB string) {
 	a.t.Helper()
 	a.Do(func() error {
@@ -155,6 +156,25 @@ func Connect(a *Namespace, nameA string, b *Namespace, nameB string) {
 	})
 	a.SetLink(nameA, true)
 	b.SetLink(nameB, true)
+	a.awaitCarrier(nameA)
+	b.awaitCarrier(nameB)
+}
+
+// awaitCarrier waits until an interface can send. The kernel sees to that some time after it has found the carrier, and loses what is sent before.
+func (n *Namespace) awaitCarrier(name string) {
+	n.t.Helper()
+	n.onLink(name, func(link netlink.Link) (err error) {
+		for deadline := time.Now().Add(30 * time.Second); link.Attrs().OperState != netlink.OperUp; {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("it is %s after 30 s, and not up", link.Attrs().OperState)
+			}
+			time.Sleep(time.Millisecond)
+			if link, err = netlink.LinkByName(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Bridge joins interfaces by a bridge, in which one of them can be set down without the hosts behind them losing an address.

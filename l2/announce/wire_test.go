@@ -89,7 +89,7 @@ func TestLinkFlap(t *testing.T) {
 	}()
 	usable := func(want *netif.Interface) {
 		t.Helper()
-		deadline := time.After(10 * time.Second)
+		deadline := time.After(nettest.Patience)
 		for {
 			select {
 			case list := <-looks:
@@ -114,10 +114,10 @@ func TestLinkFlap(t *testing.T) {
 	a.Own(addr6, nil, AtOnce)
 	announced := func(mac netif.MAC) {
 		t.Helper()
-		if arpTap.Next(5*time.Second, func(b []byte) bool { return bytes.Equal(b[:6], ethernet.Broadcast) && bytes.Equal(b[6:12], mac[:]) }) == nil {
+		if arpTap.Next(nettest.Patience, func(b []byte) bool { return bytes.Equal(b[:6], ethernet.Broadcast) && bytes.Equal(b[6:12], mac[:]) }) == nil {
 			t.Fatalf("no gratuitous ARP from %s", mac)
 		}
-		if ndpTap.Next(5*time.Second, func(b []byte) bool { return len(b) > 54 && b[54] == 136 && bytes.Equal(b[6:12], mac[:]) }) == nil {
+		if ndpTap.Next(nettest.Patience, func(b []byte) bool { return len(b) > 54 && b[54] == 136 && bytes.Equal(b[6:12], mac[:]) }) == nil {
 			t.Fatalf("no unsolicited advertisement from %s", mac)
 		}
 	}
@@ -136,7 +136,7 @@ func TestLinkFlap(t *testing.T) {
 			t.Fatal(err)
 		}
 		arpTap.Send(f)
-		if arpTap.Next(5*time.Second, func(b []byte) bool { return bytes.Equal(b[:6], n.Client.MAC[:]) && bytes.Equal(b[6:12], mac[:]) }) == nil {
+		if arpTap.Next(nettest.Patience, func(b []byte) bool { return bytes.Equal(b[:6], n.Client.MAC[:]) && bytes.Equal(b[6:12], mac[:]) }) == nil {
 			t.Fatalf("no ARP answer from %s", mac)
 		}
 	}

@@ -163,6 +163,7 @@ func responder(t *testing.T, n *nettest.Network, h *nettest.Handler) (*Responder
 	if err != nil {
 		t.Fatal(err)
 	}
+	others := goleak.IgnoreCurrent()
 	r, err := Listen(n.Host, h, m, logr.Discard())
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +172,7 @@ func responder(t *testing.T, n *nettest.Network, h *nettest.Handler) (*Responder
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
-		goleak.VerifyNone(t, goleak.IgnoreCurrent())
+		goleak.VerifyNone(t, others)
 	})
 	return r, m
 }
@@ -189,13 +190,13 @@ func TestOnTheWire(t *testing.T) {
 	tap.Send(frame(arp.OperationRequest, n.Client.MAC, "192.168.100.100", vip, ethernet.Broadcast)[:40])
 	tap.Send(frame(arp.OperationRequest, n.Client.MAC, "192.168.100.100", vip, net.HardwareAddr{2, 9, 9, 9, 9, 9})) // for another host
 	tap.Send(frame(arp.OperationRequest, n.Client.MAC, "192.168.100.100", vip, ethernet.Broadcast))
-	b := tap.Next(5*time.Second, fromHost)
+	b := tap.Next(nettest.Patience, fromHost)
 	if b == nil {
 		t.Fatal("no answer")
 	}
 	checkReply(t, b, n.Host.MAC, n.Client.MAC, "192.168.100.100")
 	tap.Send(frame(arp.OperationRequest, n.Client.MAC, "0.0.0.0", vip, ethernet.Broadcast))
-	if b = tap.Next(5*time.Second, fromHost); b == nil {
+	if b = tap.Next(nettest.Patience, fromHost); b == nil {
 		t.Fatal("no answer to a probe")
 	}
 	checkReply(t, b, n.Host.MAC, n.Client.MAC, "0.0.0.0")
@@ -205,7 +206,7 @@ func TestOnTheWire(t *testing.T) {
 	}
 	targets := map[arp.Operation]net.HardwareAddr{arp.OperationRequest: make(net.HardwareAddr, 6), arp.OperationReply: n.Host.MAC[:]} // RFC 5227, 2.3: zero
 	for i, op := range []arp.Operation{arp.OperationRequest, arp.OperationReply} {
-		b := tap.Next(5*time.Second, fromHost)
+		b := tap.Next(nettest.Patience, fromHost)
 		if b == nil {
 			t.Fatalf("announcement %d is missing", i)
 		}
@@ -228,7 +229,7 @@ func TestOnTheWire(t *testing.T) {
 		if a != netip.MustParseAddr(vip) {
 			t.Errorf("claim of %s", a)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(nettest.Patience):
 		t.Error("a foreign claim was not noticed")
 	}
 	// Counted after an answer is out, but before the claim was looked at.

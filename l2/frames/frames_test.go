@@ -31,6 +31,7 @@ func listen(t *testing.T, n *nettest.Network) (*frames.Conn, <-chan []byte) {
 		t.Fatal(err)
 	}
 	received := make(chan []byte, 16)
+	others := goleak.IgnoreCurrent()
 	c, err := frames.Listen(n.Host, etherType, filter, 2048, func(b []byte) { received <- slices.Clone(b) },
 		func(err error) { t.Errorf("receiving has failed: %v", err) })
 	if err != nil {
@@ -40,7 +41,7 @@ func listen(t *testing.T, n *nettest.Network) (*frames.Conn, <-chan []byte) {
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
-		goleak.VerifyNone(t, goleak.IgnoreCurrent())
+		goleak.VerifyNone(t, others)
 	})
 	return c, received
 }
@@ -71,7 +72,7 @@ func TestFilter(t *testing.T) {
 			if b[14] != want {
 				t.Errorf("frame %d has arrived, want %d", b[14], want)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(nettest.Patience):
 			t.Fatalf("frame %d has not arrived", want)
 		}
 	}
@@ -103,7 +104,7 @@ func TestWriteNeverWaits(t *testing.T) {
 		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.ENOBUFS) {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(nettest.Patience):
 		t.Error("sending waits")
 	}
 }
@@ -126,7 +127,7 @@ func TestLinkFlap(t *testing.T) {
 		t.Fatal(err)
 	}
 	tap := n.Tap(etherType)
-	for deadline := time.After(10 * time.Second); ; { // what is sent before the carrier is back is lost
+	for deadline := time.After(nettest.Patience); ; { // what is sent before the carrier is back is lost
 		tap.Send(frame(n, n.Host.MAC[:], 1))
 		select {
 		case <-received:
@@ -147,7 +148,7 @@ func TestWrite(t *testing.T) {
 	if err := c.Write(f); err != nil {
 		t.Fatal(err)
 	}
-	if got := tap.Next(5*time.Second, func([]byte) bool { return true }); !bytes.Equal(got, f) {
+	if got := tap.Next(nettest.Patience, func([]byte) bool { return true }); !bytes.Equal(got, f) {
 		t.Errorf("sent %x, and %x goes out", f, got)
 	}
 	if err := c.Write(f[:13]); err == nil {

@@ -104,11 +104,19 @@ func FuzzDecodeMeta(f *testing.F) {
 	})
 }
 
-// start runs a member on a loopback address of its own.
+// patience is how long what must happen may take; it is no measure of anything.
+const patience = 30 * time.Second
+
+// start runs a member on a loopback address of its own, by a profile that takes nobody for dead who only has no processor for a while.
 func start(t *testing.T, name string, key []byte) *Membership {
 	t.Helper()
+	return startWith(t, name, key, WAN)
+}
+
+func startWith(t *testing.T, name string, key []byte, profile Profile) *Membership {
+	t.Helper()
 	m, err := Start(Config{
-		Name: name, Bind: netip.MustParseAddrPort("127.0.0.1:0"), Keys: [][]byte{key},
+		Name: name, Bind: netip.MustParseAddrPort("127.0.0.1:0"), Keys: [][]byte{key}, Profile: profile,
 		RejoinInterval: 200 * time.Millisecond, Log: logr.Discard(),
 	}, Meta{DataplaneReady: true, Interfaces: []string{"eth0"}})
 	if err != nil {
@@ -125,7 +133,7 @@ func start(t *testing.T, name string, key []byte) *Membership {
 // until waits for a state of m's members.
 func until(t *testing.T, m *Membership, what string, ok func(map[string]Member) bool) {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(patience)
 	for {
 		members := map[string]Member{}
 		for _, member := range m.Members() {
@@ -148,7 +156,7 @@ func count(n int) func(map[string]Member) bool {
 
 func TestMembership(t *testing.T) {
 	key := bytes.Repeat([]byte{7}, KeySize)
-	a, b, c := start(t, "a", key), start(t, "b", key), start(t, "c", key)
+	a, b, c := startWith(t, "a", key, LAN), startWith(t, "b", key, LAN), startWith(t, "c", key, LAN)
 	peers := map[string]netip.AddrPort{"a": a.Addr(), "b": b.Addr(), "c": c.Addr()}
 	a.SetPeers(peers)
 	if err := a.Join(context.Background()); err != nil {
@@ -165,7 +173,7 @@ func TestMembership(t *testing.T) {
 		})
 	}
 
-	if err := c.Leave(5 * time.Second); err != nil {
+	if err := c.Leave(patience); err != nil {
 		t.Fatal(err)
 	}
 	until(t, a, "c has left", count(2))
@@ -186,7 +194,7 @@ func TestMembership(t *testing.T) {
 	if err := b.Leave(time.Second); err == nil {
 		t.Error("left what was stopped before")
 	}
-	again, err := Start(Config{Name: "b", Bind: addr, Keys: [][]byte{key}, Log: logr.Discard()}, Meta{DataplaneReady: true})
+	again, err := Start(Config{Name: "b", Bind: addr, Keys: [][]byte{key}, Profile: LAN, Log: logr.Discard()}, Meta{DataplaneReady: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +214,7 @@ func TestPeersThatComeLater(t *testing.T) {
 	key := bytes.Repeat([]byte{7}, KeySize)
 	begin := func(cfg Config) *Membership {
 		t.Helper()
-		cfg.Keys, cfg.Log = [][]byte{key}, logr.Discard()
+		cfg.Keys, cfg.Profile, cfg.Log = [][]byte{key}, WAN, logr.Discard()
 		m, err := Start(cfg, Meta{})
 		if err != nil {
 			t.Fatal(err)
@@ -237,7 +245,7 @@ func TestPeersThatComeLater(t *testing.T) {
 	c = begin(Config{Name: "c", Bind: at})
 	until(t, b, "c is there", count(3))
 	until(t, c, "c knows whom to tell", func(members map[string]Member) bool { _, ok := members["b"]; return ok })
-	if err := c.Leave(time.Second); err != nil {
+	if err := c.Leave(patience); err != nil {
 		t.Fatal(err)
 	}
 	end(c)
@@ -253,7 +261,7 @@ func TestPeersThatComeLater(t *testing.T) {
 		t.Error("c is back, and counts as gone")
 	}
 	until(t, c, "c knows whom to tell again", func(members map[string]Member) bool { _, ok := members["b"]; return ok })
-	if err := c.Leave(time.Second); err != nil {
+	if err := c.Leave(patience); err != nil {
 		t.Fatal(err)
 	}
 	until(t, b, "c has left again", count(2))
@@ -289,7 +297,7 @@ func TestNamesakes(t *testing.T) {
 			told = append(told, args)
 		}
 	}, funcr.Options{})
-	c, err := Start(Config{Name: "c", Bind: netip.MustParseAddrPort("127.0.0.1:0"), Keys: [][]byte{key}, Log: log}, Meta{})
+	c, err := Start(Config{Name: "c", Bind: netip.MustParseAddrPort("127.0.0.1:0"), Keys: [][]byte{key}, Profile: WAN, Log: log}, Meta{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +317,7 @@ func TestNamesakes(t *testing.T) {
 		defer mu.Unlock()
 		return len(told)
 	}
-	for deadline := time.After(10 * time.Second); stories() == 0; {
+	for deadline := time.After(patience); stories() == 0; {
 		select {
 		case <-look.C:
 		case <-deadline:

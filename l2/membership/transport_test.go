@@ -37,11 +37,11 @@ func TestTransport(t *testing.T) {
 				if string(p.Buf) != text || p.From.String() != netip.AddrPortFrom(netip.MustParseAddr(addr), a.port()).String() || time.Since(p.Timestamp) > time.Minute {
 					t.Errorf("%d bytes from %s at %s", len(p.Buf), p.From, p.Timestamp)
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Fatalf("a packet of %d bytes did not arrive at %s", len(text), to)
 			}
 		}
-		conn, err := a.DialTimeout(to, 10*time.Second)
+		conn, err := a.DialTimeout(to, patience)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestTransport(t *testing.T) {
 		if _, err := a.WriteTo([]byte("late"), to); err != nil {
 			t.Error(err)
 		}
-		late, err := a.DialTimeout(to, 10*time.Second)
+		late, err := a.DialTimeout(to, patience)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -262,6 +262,7 @@ func responder(t *testing.T, n *nettest.Network, h *nettest.Handler) (*Responder
 	if err != nil {
 		t.Fatal(err)
 	}
+	others := goleak.IgnoreCurrent()
 	r, err := Listen(n.Host, h, m, logr.Discard())
 	if err != nil {
 		t.Fatal(err)
@@ -270,7 +271,7 @@ func responder(t *testing.T, n *nettest.Network, h *nettest.Handler) (*Responder
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
-		goleak.VerifyNone(t, goleak.IgnoreCurrent())
+		goleak.VerifyNone(t, others)
 	})
 	return r, m
 }
@@ -293,7 +294,7 @@ func TestOnTheWire(t *testing.T) {
 	ask := func(f []byte, want answer) {
 		t.Helper()
 		tap.Send(f)
-		b := tap.Next(5*time.Second, advertisementFrom(n.Host.MAC))
+		b := tap.Next(nettest.Patience, advertisementFrom(n.Host.MAC))
 		if b == nil {
 			t.Fatal("no answer")
 		}
@@ -311,7 +312,7 @@ func TestOnTheWire(t *testing.T) {
 	if err := r.Announce(netip.MustParseAddr(vip)); err != nil {
 		t.Fatal(err)
 	}
-	b := tap.Next(5*time.Second, advertisementFrom(n.Host.MAC))
+	b := tap.Next(nettest.Patience, advertisementFrom(n.Host.MAC))
 	if b == nil {
 		t.Fatal("no announcement")
 	}
@@ -322,7 +323,7 @@ func TestOnTheWire(t *testing.T) {
 	tap.Send(frame(c, nil, peer, "ff02::1", vip, &ndp.NeighborAdvertisement{Override: true, TargetAddress: netip.MustParseAddr(vip)}))
 	select {
 	case <-h.Claims:
-	case <-time.After(5 * time.Second):
+	case <-time.After(nettest.Patience):
 		t.Error("a foreign claim was not noticed")
 	}
 	// Counted after an answer is out, but before the claim was looked at.
@@ -339,13 +340,17 @@ func TestKernelAsClient(t *testing.T) {
 	if err := r.Join(netip.MustParseAddr(vip)); err != nil {
 		t.Fatal(err)
 	}
-	neighbour := func(want string, ok func(netlink.Neigh) bool) {
+	// neighbour waits for a state of the client's, which does something for it each time it is looked at.
+	neighbour := func(want string, do func() error, ok func(netlink.Neigh) bool) {
 		t.Helper()
 		look := time.NewTicker(20 * time.Millisecond)
 		defer look.Stop()
-		for deadline := time.After(10 * time.Second); ; {
+		for deadline := time.After(nettest.Patience); ; {
 			found := false
 			n.InClient(func() error {
+				if err := do(); err != nil {
+					return err
+				}
 				list, err := netlink.NeighList(n.Client.Index, netlink.FAMILY_V6)
 				for _, e := range list {
 					found = found || (e.IP.String() == vip && ok(e))
@@ -362,7 +367,8 @@ func TestKernelAsClient(t *testing.T) {
 			}
 		}
 	}
-	n.InClient(func() error {
+	// The client gives up after 3 s without an answer, and asks again when it has something to send.
+	send := func() error {
 		c, err := net.Dial("udp6", "["+vip+"]:9")
 		if err != nil {
 			return err
@@ -371,8 +377,8 @@ func TestKernelAsClient(t *testing.T) {
 			return err
 		}
 		return c.Close()
-	})
-	neighbour("reachable at the host", func(e netlink.Neigh) bool {
+	}
+	neighbour("reachable at the host", send, func(e netlink.Neigh) bool {
 		return bytes.Equal(e.HardwareAddr, n.Host.MAC[:]) && e.State&netlink.NUD_REACHABLE != 0
 	})
 	before := testutil.ToFloat64(m.Responses.WithLabelValues(metrics.NDP))
@@ -381,7 +387,7 @@ func TestKernelAsClient(t *testing.T) {
 		return netlink.NeighSet(&netlink.Neigh{LinkIndex: n.Client.Index, Family: netlink.FAMILY_V6, IP: net.ParseIP(vip), State: netlink.NUD_PROBE,
 			HardwareAddr: n.Host.MAC[:]})
 	})
-	neighbour("reachable again by a unicast solicitation", func(e netlink.Neigh) bool {
+	neighbour("reachable again by a unicast solicitation", send, func(e netlink.Neigh) bool {
 		return e.State&netlink.NUD_REACHABLE != 0 && testutil.ToFloat64(m.Responses.WithLabelValues(metrics.NDP)) > before
 	})
 	// Another node had it; the announcement overrides.
@@ -392,7 +398,7 @@ func TestKernelAsClient(t *testing.T) {
 	if err := r.Announce(netip.MustParseAddr(vip)); err != nil {
 		t.Fatal(err)
 	}
-	neighbour("at the host again", func(e netlink.Neigh) bool { return bytes.Equal(e.HardwareAddr, n.Host.MAC[:]) })
+	neighbour("at the host again", func() error { return nil }, func(e netlink.Neigh) bool { return bytes.Equal(e.HardwareAddr, n.Host.MAC[:]) })
 }
 
 func TestGroups(t *testing.T) {

@@ -70,7 +70,7 @@ func (l *bgpLab) route(prefix string, want wanted) {
 	if want.nextHop == "" {
 		want.nextHop = "192.0.2.1"
 	}
-	Until(l.t, 20*time.Second, "the route to "+prefix, func() string {
+	Until(l.t, patience, "the route to "+prefix, func() string {
 		got, ok := l.other.Route(prefix)
 		if !ok {
 			return "is not there"
@@ -86,7 +86,7 @@ func (l *bgpLab) route(prefix string, want wanted) {
 
 func (l *bgpLab) noRoute(prefix string) {
 	l.t.Helper()
-	Until(l.t, 20*time.Second, "the route to "+prefix+" goes", func() string {
+	Until(l.t, patience, "the route to "+prefix+" goes", func() string {
 		if r, ok := l.other.Route(prefix); ok {
 			return fmt.Sprintf("it is there: %+v", r)
 		}
@@ -98,7 +98,7 @@ func (l *bgpLab) noRoute(prefix string) {
 func (l *bgpLab) up(n uint64) {
 	l.t.Helper()
 	l.speaker.Up("tor", n)
-	Until(l.t, 20*time.Second, "the router has the session", l.other.Up)
+	Until(l.t, patience, "the router has the session", l.other.Up)
 }
 
 // unharmed checks that the session is still the nth one.

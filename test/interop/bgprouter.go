@@ -118,13 +118,20 @@ func (r *BGPRouter) SetPassword(password string) {
 	r.config = c
 }
 
+// answer asks until the router answers: its tool gives up after a second or two, in which it may have had no processor.
+func answer[T any](r *BGPRouter, ask func(context.Context) (T, error)) (out T) {
+	r.t.Helper()
+	Until(r.t, patience, "the router answers", func() string {
+		var err error
+		out, err = ask(r.t.Context())
+		return text(err)
+	})
+	return out
+}
+
 func (r *BGPRouter) raw(command ...string) string {
 	r.t.Helper()
-	out, err := r.router.Raw(r.t.Context(), command...)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return out
+	return answer(r, func(ctx context.Context) (string, error) { return r.router.Raw(ctx, command...) })
 }
 
 func (r *BGPRouter) json(into any, command ...string) {
@@ -137,10 +144,7 @@ func (r *BGPRouter) json(into any, command ...string) {
 // session with the host; false: the router shows none.
 func (r *BGPRouter) session() (router.Session, bool) {
 	r.t.Helper()
-	all, err := r.router.Sessions(r.t.Context())
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	all := answer(r, r.router.Sessions)
 	i := slices.IndexFunc(all, func(s router.Session) bool { return s.Established() })
 	if i < 0 {
 		return router.Session{}, false
@@ -176,10 +180,7 @@ func (r *BGPRouter) Received() int {
 // Route gives the route to a prefix.
 func (r *BGPRouter) Route(prefix string) (router.Path, bool) {
 	r.t.Helper()
-	all, err := r.router.Routes(r.t.Context())
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	all := answer(r, r.router.Routes)
 	paths := all[netip.MustParsePrefix(prefix)]
 	if len(paths) == 0 {
 		return router.Path{}, false

@@ -277,7 +277,7 @@ func (s *BGPSpeaker) Memory() int64 {
 func (s *BGPSpeaker) Up(peer string, n uint64) bgp.Session {
 	s.t.Helper()
 	var session bgp.Session
-	Until(s.t, 60*time.Second, "the session with "+peer+" is established", func() string {
+	Until(s.t, patience, "the session with "+peer+" is established", func() string {
 		session = s.Session(peer)
 		if session.State == bgp.Established && session.Established >= n {
 			return ""

@@ -17,6 +17,10 @@ import (
 	"fairlead.io/fairlead/test/router"
 )
 
+// patience is how long what must happen may take: other packages' tests may keep all processors busy, and routers have timers of their own. It is no
+// measure of anything.
+const patience = time.Minute
+
 // Until waits until why is empty, asking time and again; when it is not within the time, the test fails and says why.
 func Until(t testing.TB, within time.Duration, what string, why func() string) {
 	t.Helper()
@@ -88,7 +92,7 @@ func run(t testing.TB, ns *testnet.Namespace, programs []router.Program) []*daem
 	var daemons []*daemon
 	for _, p := range programs {
 		daemons = append(daemons, start(t, ns, p.Path, p.Args...))
-		Until(t, 20*time.Second, p.Name+" answers", func() string { return text(p.Ready(t.Context())) })
+		Until(t, patience, p.Name+" answers", func() string { return text(p.Ready(t.Context())) })
 	}
 	return daemons
 }

@@ -218,7 +218,7 @@ func (s *Speaker) ask(r request) line {
 			s.t.Fatalf("%s %s: %s", r.Op, r.Key, l.Error)
 		}
 		return l
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		s.t.Fatalf("%s %s: no answer", r.Op, r.Key)
 		return line{}
 	}

@@ -26,6 +26,9 @@ import (
 // Main runs a package's tests in a network namespace of their own.
 func Main(m *testing.M) { testnet.Main(m) }
 
+// Patience is how long what must happen may take: other packages' tests may keep all processors busy. It is no measure of anything.
+const Patience = 30 * time.Second
+
 // Network is a host, in the process's namespace, and a client.
 type Network struct {
 	t            testing.TB
@@ -88,6 +91,12 @@ func (n *Network) ClientCommand(ctx context.Context, name string, args ...string
 func (n *Network) AddClientAddress(prefix string) {
 	n.t.Helper()
 	n.client.AddAddress(n.Client.Name, prefix)
+}
+
+// ClientSysctl sets a value under /proc/sys/net of the client.
+func (n *Network) ClientSysctl(name, value string) {
+	n.t.Helper()
+	n.client.Sysctl(name, value)
 }
 
 // AddHostAddress gives the host an address, usable at once.

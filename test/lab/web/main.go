@@ -57,5 +57,5 @@ func run(ctx context.Context, args []string) error {
 		}
 		fmt.Printf("%s listens on %s, TCP and UDP\n", hostname, addr)
 	}
-	return s.serve(ctx, *delay, *grace)
+	return s.serve(ctx, func() <-chan time.Time { return time.After(*delay) }, *grace)
 }

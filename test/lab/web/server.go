@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -36,28 +37,36 @@ func newServer(hostname string) *server {
 	return s
 }
 
-// listen opens TCP and UDP on one address; the second takes the first one's port when the address leaves it open.
+// portAttempts is how often a port is asked for that is free for TCP and for UDP.
+const portAttempts = 10
+
+// listen opens TCP and UDP on one address; the second takes the first one's port when the address leaves it open. Somebody may have that for UDP:
+// then another one is asked for.
 func (s *server) listen(ctx context.Context, addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", addr, err)
+	}
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return fmt.Errorf("listen on TCP %s: %w", addr, err)
+	for attempts := 1; ; attempts++ {
+		l, err := lc.Listen(ctx, "tcp", addr)
+		if err != nil {
+			return fmt.Errorf("listen on TCP %s: %w", addr, err)
+		}
+		_, same, err := net.SplitHostPort(l.Addr().String())
+		if err != nil {
+			return errors.Join(fmt.Errorf("listen on UDP %s: %w", addr, err), l.Close())
+		}
+		p, err := lc.ListenPacket(ctx, "udp", net.JoinHostPort(host, same))
+		if err == nil {
+			s.tcp, s.udp = append(s.tcp, l), append(s.udp, p)
+			return nil
+		}
+		err = errors.Join(fmt.Errorf("listen on UDP %s: %w", addr, err), l.Close())
+		if port != "0" && port != "" || !errors.Is(err, syscall.EADDRINUSE) || attempts == portAttempts {
+			return err
+		}
 	}
-	s.tcp = append(s.tcp, l)
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("listen on UDP %s: %w", addr, err)
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		return fmt.Errorf("listen on UDP %s: %w", addr, err)
-	}
-	p, err := lc.ListenPacket(ctx, "udp", net.JoinHostPort(host, port))
-	if err != nil {
-		return fmt.Errorf("listen on UDP %s: %w", addr, err)
-	}
-	s.udp = append(s.udp, p)
-	return nil
 }
 
 func (s *server) close() error {
@@ -71,8 +80,9 @@ func (s *server) close() error {
 	return errors.Join(errs...)
 }
 
-// serve answers until ctx ends, then goes on for delay while it reports itself unready, then ends what is open within grace.
-func (s *server) serve(ctx context.Context, delay, grace time.Duration) error {
+// serve answers until ctx ends, then goes on until delay, which it calls then, delivers, while it reports itself unready, then ends what is open
+// within grace.
+func (s *server) serve(ctx context.Context, delay func() <-chan time.Time, grace time.Duration) error {
 	results := make(chan error, len(s.tcp)+len(s.udp))
 	for _, l := range s.tcp {
 		go func() { results <- s.http.Serve(l) }()
@@ -86,7 +96,7 @@ func (s *server) serve(ctx context.Context, delay, grace time.Duration) error {
 	case <-ctx.Done():
 		s.stopping.Store(true)
 		select {
-		case <-time.After(delay):
+		case <-delay():
 		case failed = <-results:
 			open--
 		}

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// start runs a server on both loopback addresses and returns its addresses, what stops it, and what tells its end.
-func start(t *testing.T, delay time.Duration) (s *server, stop func(), done <-chan error) {
+// start runs a server on both loopback addresses and returns it, what stops it, what ends its delay after that, and what tells its end.
+func start(t *testing.T) (s *server, stop, enough func(), done <-chan error) {
 	t.Helper()
 	s = newServer("pod-1")
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
@@ -23,15 +23,15 @@ func start(t *testing.T, delay time.Duration) (s *server, stop func(), done <-ch
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	result := make(chan error, 1)
-	go func() { result <- s.serve(ctx, delay, 10*time.Second) }()
+	result, delay := make(chan error, 1), make(chan time.Time)
+	go func() { result <- s.serve(ctx, func() <-chan time.Time { return delay }, time.Minute) }()
 	t.Cleanup(cancel)
-	return s, cancel, result
+	return s, cancel, func() { close(delay) }, result
 }
 
 func get(t *testing.T, l net.Listener, path string) (int, string) {
 	t.Helper()
-	c := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := c.Get("http://" + l.Addr().String() + path)
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func get(t *testing.T, l net.Listener, path string) (int, string) {
 }
 
 func TestAnswers(t *testing.T) {
-	s, stop, done := start(t, 0)
+	s, stop, enough, done := start(t)
 	for i, want := range []string{"127.0.0.1", "::1"} {
 		if code, body := get(t, s.tcp[i], "/"); code != 200 || body != "Hello World!\npod-1\n" {
 			t.Errorf("GET / over %s = %d %q", want, code, body)
@@ -65,13 +65,14 @@ func TestAnswers(t *testing.T) {
 		}
 	}
 	stop()
+	enough()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 }
 
 func TestEchoesUDP(t *testing.T) {
-	s, _, _ := start(t, 0)
+	s, stop, enough, done := start(t)
 	for i, p := range s.udp {
 		if p.LocalAddr().String() != s.tcp[i].Addr().String() {
 			t.Errorf("UDP on %s, TCP on %s, want one port", p.LocalAddr(), s.tcp[i].Addr())
@@ -81,7 +82,7 @@ func TestEchoesUDP(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.Close() })
-		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.Write([]byte("ping")); err != nil {
@@ -92,11 +93,16 @@ func TestEchoesUDP(t *testing.T) {
 			t.Errorf("echo = %q, %v", buf[:n], err)
 		}
 	}
+	stop()
+	enough()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 // A terminating server says 503 to the probe, goes on serving, and ends open streams with a whole line.
 func TestTerminatesButServes(t *testing.T) {
-	s, stop, done := start(t, time.Second)
+	s, stop, enough, done := start(t)
 	resp, err := http.Get("http://" + s.tcp[0].Addr().String() + "/stream")
 	if err != nil {
 		t.Fatal(err)
@@ -115,6 +121,7 @@ func TestTerminatesButServes(t *testing.T) {
 	if code, body := get(t, s.tcp[0], "/"); code != 200 || !strings.HasPrefix(body, "Hello World!") {
 		t.Errorf("while terminating GET / = %d %q", code, body)
 	}
+	enough()
 	last := ""
 	for lines.Scan() {
 		last = lines.Text()
