@@ -76,7 +76,7 @@ func TestNamespaceGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	held(t, kube, false)
-	says(t, c, "namespace "+mine.Name+" is being deleted")
+	logs(t, c, "namespace "+mine.Name+" is being deleted")
 	create(t, newPool("late", "192.168.100.250"))
 	create(t, newService(ns, "late", annotated(v1beta1.AnnotationAddressPool, "late")))
 	hasAddress(t, ns, "late", "192.168.100.250")
@@ -162,7 +162,7 @@ func TestKindGoes(t *testing.T) {
 		}
 		return ""
 	})
-	says(t, program, "CustomResourceDefinition ipaddresspools.fairlead.io is being deleted")
+	logs(t, program, "CustomResourceDefinition ipaddresspools.fairlead.io is being deleted")
 	var svc corev1.Service
 	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "pool-1"}, &svc); err != nil || ips(&svc) != "192.168.100.241" {
 		t.Errorf("Service pool-1 has %q, %v", ips(&svc), err)

@@ -129,8 +129,8 @@ func (c *controller) stop() {
 	}
 }
 
-// says waits until the program has said something: it says what it did after it did it.
-func says(t testing.TB, c *controller, what string) {
+// logs waits until the program has said something: it says what it did after it did it.
+func logs(t testing.TB, c *controller, what string) {
 	t.Helper()
 	eventually(t, "it says "+strconv.Quote(what), func() string {
 		if out := c.out.String(); !strings.Contains(out, what) {
@@ -143,13 +143,13 @@ func says(t testing.TB, c *controller, what string) {
 // leads waits until the program has taken over what is assigned.
 func leads(t testing.TB, c *controller) {
 	t.Helper()
-	says(t, c, "Took over what is assigned")
+	logs(t, c, "Took over what is assigned")
 }
 
 // standsBy waits until the program waits for the lease.
 func standsBy(t testing.TB, c *controller) {
 	t.Helper()
-	says(t, c, "ttempting to acquire leader lease")
+	logs(t, c, "ttempting to acquire leader lease")
 }
 
 // admin is a client for the kinds that the controller does not read.
