@@ -1,7 +1,10 @@
 package process
 
 import (
+	"net"
+	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 )
@@ -39,5 +42,27 @@ func TestNone(t *testing.T) {
 	}
 	if _, err := Resident(none); err == nil {
 		t.Error("no process has memory")
+	}
+	if _, err := Listening(none); err == nil {
+		t.Error("no process listens")
+	}
+}
+
+func TestListening(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := netip.MustParseAddrPort(l.Addr().String())
+		if list, err := Listening(os.Getpid()); err != nil || !slices.Contains(list, addr) {
+			t.Errorf("it listens on %v, %v, want %s", list, err, addr)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if list, err := Listening(os.Getpid()); err != nil || slices.Contains(list, addr) {
+			t.Errorf("it listens on %v, %v, and no more on %s", list, err, addr)
+		}
 	}
 }
