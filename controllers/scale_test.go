@@ -159,9 +159,17 @@ func TestManyServices(t *testing.T) {
 			t.Fatalf("%s had %s and has %s after a restart", name, first[name], ip)
 		}
 	}
-	if more := requests(t, "PATCH services/status") - writes; more != 1 {
-		t.Errorf("the restart and one more Service took %d writes of status, want 1", more)
-	}
+	// The API server counts a request when it has answered it.
+	eventually(t, "the write is counted", func() string {
+		more := requests(t, "PATCH services/status") - writes
+		if more > 1 {
+			t.Fatalf("the restart and one more Service took %d writes of status, want 1", more)
+		}
+		if more < 1 {
+			return "it is not"
+		}
+		return ""
+	})
 }
 
 // BenchmarkServices is what the controller costs for Services that are created as fast as the API server takes them, and what a start with
