@@ -307,8 +307,8 @@ func TestBeingDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	create(t, newService(ns, "last", annotated(v1beta1.AnnotationAddressPool, "web")))
-	pending(t, ns, "last", v1beta1.ReasonPoolExhausted, "1 of 1 in use") // so the deletions before it are known
+	create(t, newService(ns, "last", annotated(v1beta1.AnnotationLoadBalancerIPs, "192.168.100.9")))
+	pending(t, ns, "last", v1beta1.ReasonAddressNotInPool, "192.168.100.9 is in no pool") // so the deletions before it are known
 	hasAddress(t, ns, "has", "192.168.100.240")
 	update(t, ns, "has", func(svc *corev1.Service) { svc.Finalizers = nil })
 	hasAddress(t, ns, "next", "192.168.100.240") // and not the older one, which is on its way out

@@ -239,13 +239,22 @@ func namespace(t testing.TB) string {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-"}}
 	create(t, ns)
 	t.Cleanup(func() {
-		ctx := context.Background()
-		if err := kube.DeleteAllOf(ctx, &corev1.Service{}, client.InNamespace(ns.Name)); err != nil {
-			t.Error(err)
-		}
+		removeServices(t, ns.Name)
 		removePools(t)
 	})
 	return ns.Name
+}
+
+// removeServices of a namespace, some at a time: thousands in one request take a busy API server longer than it gives one.
+func removeServices(t testing.TB, ns string) {
+	t.Helper()
+	const some = 200
+	for range len(services(t, ns))/some + 1 {
+		o := &client.DeleteAllOfOptions{ListOptions: client.ListOptions{Namespace: ns, Limit: some}}
+		if err := kube.DeleteAllOf(context.Background(), &corev1.Service{}, o); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // removePools whether they are in use or not.

@@ -13,7 +13,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/discovery"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // requests that the API server has answered, by verb, resource and subresource: "PATCH services/status".
@@ -225,8 +224,6 @@ func BenchmarkServices(b *testing.B) {
 // empty deletes a namespace's Services and the pools, faster than the cleanup would.
 func empty(tb testing.TB, ns string) {
 	tb.Helper()
-	if err := kube.DeleteAllOf(context.Background(), &corev1.Service{}, client.InNamespace(ns)); err != nil {
-		tb.Fatal(err)
-	}
+	removeServices(tb, ns)
 	removePools(tb)
 }
