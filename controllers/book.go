@@ -104,6 +104,18 @@ func (b *Book) tell() {
 	b.metrics.pending.Set(float64(b.alloc.Waiting()))
 }
 
+// holdPools has all pools in use looked at again.
+func (b *Book) holdPools() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pools == nil {
+		return
+	}
+	for name := range b.inUse {
+		b.pools.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})
+	}
+}
+
 // connect a queue to what the Book has to tell.
 func (b *Book) connect(which *queue) func(context.Context, queue) error {
 	return func(_ context.Context, q queue) error {

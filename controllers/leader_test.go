@@ -77,46 +77,69 @@ func limitedUser(t *testing.T) (kubeconfig string, rules []rbacv1.PolicyRule) {
 	return path, rules
 }
 
-// exactlyUsed fails for a right that was not made use of.
+// exactlyUsed waits until every right was made use of: the API server logs a request when it has answered it.
 func exactlyUsed(t *testing.T, user string, rules []rbacv1.PolicyRule) {
 	t.Helper()
-	used, err := env.Used(user)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, rule := range rules {
-		for _, group := range rule.APIGroups {
-			for _, resource := range rule.Resources {
-				for _, verb := range rule.Verbs {
-					// An event is patched when it happens again within minutes, which nothing here does.
-					if resource == "events" && verb == "patch" {
-						continue
-					}
-					if verb == "list" {
-						verb = "watch" // an API server that can streams the list as the beginning of the watch
-					}
-					if !used[testenv.Use{Verb: verb, Group: group, Resource: resource}] {
-						t.Errorf("config/rbac/controller_role.yaml allows %s on %s of group %q, which the controller does not use", verb, resource, group)
+	eventually(t, "the controller uses all that config/rbac/controller_role.yaml allows", func() string {
+		used, err := env.Used(user)
+		if err != nil {
+			return err.Error()
+		}
+		var not []string
+		for _, rule := range rules {
+			for _, group := range rule.APIGroups {
+				for _, resource := range rule.Resources {
+					for _, verb := range rule.Verbs {
+						// An event is patched when it happens again within minutes, which nothing here does.
+						if resource == "events" && verb == "patch" {
+							continue
+						}
+						if verb == "list" {
+							verb = "watch" // an API server that can streams the list as the beginning of the watch
+						}
+						if !used[testenv.Use{Verb: verb, Group: group, Resource: resource}] {
+							not = append(not, fmt.Sprintf("it does not use %s on %s of group %q", verb, resource, group))
+						}
 					}
 				}
 			}
 		}
+		return strings.Join(not, "; ")
+	})
+}
+
+// lease of the controllers.
+func lease(t *testing.T) *coordinationv1.Lease {
+	t.Helper()
+	var l coordinationv1.Lease
+	if err := admin(t).Get(t.Context(), client.ObjectKey{Namespace: "fairlead-system", Name: "fairlead-controller"}, &l); err != nil {
+		t.Fatal(err)
+	}
+	if l.Spec.HolderIdentity == nil || l.Spec.LeaseDurationSeconds == nil {
+		t.Fatalf("the lease is %+v", l.Spec)
+	}
+	return &l
+}
+
+// noLease is there of another test, if it was first, whose leader was killed.
+func noLease(t *testing.T) {
+	t.Helper()
+	l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "fairlead-system", Name: "fairlead-controller"}}
+	if err := client.IgnoreNotFound(admin(t).Delete(t.Context(), l)); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// Two replicas with exactly the rights of config/rbac, all of which they use: the standby takes over within 3 s of a graceful stop and 15 s of a kill, and
-// gives nothing out twice.
+// Two replicas with exactly the rights of config/rbac, all of which they use: the standby takes over at once when the leader is stopped, and soon when it
+// is killed, and gives nothing out twice.
 func TestTwoReplicas(t *testing.T) {
 	ns := namespace(t)
 	create(t, newPool("web", "192.168.100.240-192.168.100.249"))
-	// Of another test, if it was first. The leader makes them anew.
-	inSystem := func(name string) metav1.ObjectMeta {
-		return metav1.ObjectMeta{Namespace: "fairlead-system", Name: name}
-	}
-	for _, o := range []client.Object{&corev1.Secret{ObjectMeta: inSystem(controllers.GossipSecret)}, &coordinationv1.Lease{ObjectMeta: inSystem("fairlead-controller")}} {
-		if err := client.IgnoreNotFound(admin(t).Delete(t.Context(), o)); err != nil {
-			t.Fatal(err)
-		}
+	// The leader makes both anew.
+	noLease(t)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "fairlead-system", Name: controllers.GossipSecret}}
+	if err := client.IgnoreNotFound(admin(t).Delete(t.Context(), secret)); err != nil {
+		t.Fatal(err)
 	}
 	limited, rules := limitedUser(t)
 	advertisement(t, "all", nil)
@@ -128,9 +151,9 @@ func TestTwoReplicas(t *testing.T) {
 	replica := func(args ...string) *controller {
 		return run(t, append([]string{"--kubeconfig", limited, "--leader-elect=true"}, args...)...)
 	}
-	metrics := freePort(t)
-	a := replica("--metrics-bind-address", metrics)
+	a := replica("--metrics-bind-address", "127.0.0.1:0")
 	leads(t, a)
+	metrics := metricsAddress(t, a)
 	nobody, err := env.Token(t.Context(), ns, "nobody")
 	if err != nil {
 		t.Fatal(err)
@@ -148,12 +171,15 @@ func TestTwoReplicas(t *testing.T) {
 	}
 	standsBy(t, b)
 
+	// How long it takes depends on who else uses the processors; what it waits for does not.
+	before := lease(t)
 	start := time.Now()
 	a.stop()
-	leads(t, b)
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("taking over from a stopped leader took %s", took)
+	if now := lease(t); *now.Spec.HolderIdentity == *before.Spec.HolderIdentity {
+		t.Error("a leader that was stopped keeps the lease: the standby would wait until it expires")
 	}
+	leads(t, b)
+	t.Logf("taking over from a stopped leader took %s", time.Since(start))
 	create(t, newService(ns, "after-stop"))
 	hasAddress(t, ns, "after-stop", "192.168.100.243")
 
@@ -162,8 +188,9 @@ func TestTwoReplicas(t *testing.T) {
 	start = time.Now()
 	b.kill()
 	leads(t, c)
-	if took := time.Since(start); took > 15*time.Second {
-		t.Errorf("taking over from a killed leader took %s", took)
+	t.Logf("taking over from a killed leader took %s", time.Since(start))
+	if s := *before.Spec.LeaseDurationSeconds; s > 10 {
+		t.Errorf("a leader that was killed is respected for %d s, want 10 s at most, and up to 1.7 s until the standby looks again", s)
 	}
 	create(t, newService(ns, "after-kill"))
 	hasAddress(t, ns, "after-kill", "192.168.100.244")

@@ -41,6 +41,7 @@ const (
 type leaving struct {
 	client    client.Client
 	reader    client.Reader // of the API server
+	book      *Book
 	namespace string
 
 	namespaceGoes, deploymentGone atomic.Bool
@@ -71,11 +72,12 @@ func (l *leaving) kindGoes(ctx context.Context) (bool, error) {
 	return !crd.DeletionTimestamp.IsZero(), nil
 }
 
-// Reconcile takes the finalizer off all pools at the same time.
+// Reconcile takes the finalizer off all pools at the same time, or has it put back on those in use if Fairlead stays after all.
 func (l *leaving) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	why := l.why()
 	if why == "" {
-		return reconcile.Result{}, nil // it was installed again
+		l.book.holdPools()
+		return reconcile.Result{}, nil
 	}
 	return reconcile.Result{}, letGo(ctx, l.client, why)
 }
@@ -119,8 +121,9 @@ func letGo(ctx context.Context, c client.Client, why string) error {
 func addLeaving(mgr manager.Manager, l *leaving) error {
 	follow := func(name string, note func(o client.Object, gone bool)) (handler.Funcs, builder.WatchesOption) {
 		seen := func(o client.Object, gone bool, q queue) {
+			before := l.why()
 			note(o, gone)
-			if l.why() != "" {
+			if before != "" || l.why() != "" {
 				q.Add(reconcile.Request{})
 			}
 		}

@@ -86,8 +86,8 @@ func TestNamespaceGoes(t *testing.T) {
 	held(t, kube, false)
 }
 
-// The controller's Deployment is deleted, by itself or by Helm: the pools are let go of while the controller can do so. When there is one again, new pools
-// are held; a controller that never had one, outside the cluster, holds its pools.
+// The controller's Deployment is deleted, by itself or by Helm: the pools are let go of while the controller can do so. When there is one again, they are
+// held again, and so are new ones; a controller that never had one, outside the cluster, holds its pools.
 func TestDeploymentGoes(t *testing.T) {
 	ns := namespace(t)
 	mine, d := own(t)
@@ -100,6 +100,7 @@ func TestDeploymentGoes(t *testing.T) {
 	held(t, kube, false)
 	d.ResourceVersion = ""
 	create(t, d)
+	held(t, kube, true)
 	create(t, newService(ns, "more", annotated(v1beta1.AnnotationLoadBalancerIPs, "192.168.100.250")))
 	create(t, newPool("more", "192.168.100.250"))
 	hasAddress(t, ns, "more", "192.168.100.250")

@@ -25,6 +25,7 @@ import (
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/controllers"
 	"fairlead.io/fairlead/internal/testenv"
+	"fairlead.io/fairlead/test/process"
 )
 
 // What TestMain makes once for all tests: the server, a client of it, and the program as users run it.
@@ -152,6 +153,21 @@ func standsBy(t testing.TB, c *controller) {
 	logs(t, c, "ttempting to acquire leader lease")
 }
 
+// metricsAddress is where the program serves its metrics; it was told to take any port.
+func metricsAddress(t testing.TB, c *controller) string {
+	t.Helper()
+	var addr string
+	eventually(t, "it serves metrics", func() string {
+		list, err := process.Listening(c.cmd.Process.Pid)
+		if err != nil || len(list) != 1 {
+			return fmt.Sprint("it listens on ", list, err)
+		}
+		addr = list[0].String()
+		return ""
+	})
+	return addr
+}
+
 // admin is a client for the kinds that the controller does not read.
 func admin(t testing.TB) client.Client {
 	t.Helper()
@@ -193,10 +209,11 @@ func (c *controller) memory(tb testing.TB) int {
 	return pages * os.Getpagesize()
 }
 
-// eventually waits for a condition, which says what it still misses.
+// eventually waits for a condition, which says what it still misses. How fast something is, it does not tell: a standby takes over 12 s after its leader
+// was killed, and that is where nothing else keeps the processors busy.
 func eventually(t testing.TB, what string, f func() string) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		missing := f()
 		if missing == "" {
@@ -222,13 +239,22 @@ func namespace(t testing.TB) string {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-"}}
 	create(t, ns)
 	t.Cleanup(func() {
-		ctx := context.Background()
-		if err := kube.DeleteAllOf(ctx, &corev1.Service{}, client.InNamespace(ns.Name)); err != nil {
-			t.Error(err)
-		}
+		removeServices(t, ns.Name)
 		removePools(t)
 	})
 	return ns.Name
+}
+
+// removeServices of a namespace, some at a time: thousands in one request take a busy API server longer than it gives one.
+func removeServices(t testing.TB, ns string) {
+	t.Helper()
+	const some = 200
+	for range len(services(t, ns))/some + 1 {
+		o := &client.DeleteAllOfOptions{ListOptions: client.ListOptions{Namespace: ns, Limit: some}}
+		if err := kube.DeleteAllOf(context.Background(), &corev1.Service{}, o); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // removePools whether they are in use or not.

@@ -1,7 +1,8 @@
 package controllers_test
 
 import (
-	"net"
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -9,41 +10,29 @@ import (
 	"fairlead.io/fairlead/internal/testenv"
 )
 
-// freePort on the loopback interface, free a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return l.Addr().String()
-}
-
 // The metrics say what the objects' statuses say, and forget a pool with the pool.
 func TestMetrics(t *testing.T) {
 	ns := namespace(t)
-	addr := freePort(t)
-	run(t, "--metrics-bind-address", addr)
+	addr := metricsAddress(t, run(t, "--metrics-bind-address", "127.0.0.1:0"))
 	token, err := env.MetricsToken(t.Context(), ns, ns)
 	if err != nil {
 		t.Fatal(err)
 	}
-	scrape := func() string {
-		_, body, err := testenv.Scrape(t.Context(), addr, token)
-		if err != nil {
-			return "" // it has not begun to serve
-		}
-		return body
+	metrics := func(what string, missing func(body string) string) {
+		t.Helper()
+		eventually(t, what, func() string {
+			code, body, err := testenv.Scrape(t.Context(), addr, token)
+			if code != http.StatusOK || err != nil {
+				return fmt.Sprint(code, " ", body, err)
+			}
+			return missing(body)
+		})
 	}
 	says := func(want ...string) {
 		t.Helper()
-		eventually(t, "the metrics", func() string {
-			got := scrape()
+		metrics("the metrics", func(body string) string {
 			for _, line := range want {
-				if !strings.Contains(got, "\n"+line+"\n") {
+				if !strings.Contains(body, "\n"+line+"\n") {
 					return "no line " + line
 				}
 			}
@@ -57,8 +46,8 @@ func TestMetrics(t *testing.T) {
 	if err := kube.Delete(t.Context(), bad); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the metrics forget the peer", func() string {
-		if strings.Contains(scrape(), `name="bad"`) {
+	metrics("the metrics forget the peer", func(body string) string {
+		if strings.Contains(body, `name="bad"`) {
 			return "they have it"
 		}
 		return ""
@@ -83,12 +72,7 @@ func TestMetrics(t *testing.T) {
 		`fairlead_ipam_pending_services 2`,
 		`fairlead_config_object_accepted{kind="IPAddressPool",name="web"} 1`,
 	)
-	p := getPool(t, "web")
-	p.Spec.Addresses = []v1beta1.AddressRange{"192.168.100.241"}
-	p.Spec.Disabled = true // which is no mistake
-	if err := kube.Update(t.Context(), p); err != nil {
-		t.Fatal(err)
-	}
+	patchSpec(t, getPool(t, "web"), `{"spec":{"addresses":["192.168.100.241"],"disabled":true}}`) // which is no mistake
 	says(
 		`fairlead_ipam_addresses{family="ipv4",pool="web",state="assigned"} 2`,
 		`fairlead_ipam_addresses{family="ipv4",pool="web",state="outside"} 1`,
@@ -97,8 +81,8 @@ func TestMetrics(t *testing.T) {
 	temporary(t, newPool("web-again", "192.168.100.241"))
 	says(`fairlead_config_object_accepted{kind="IPAddressPool",name="web-again"} 0`)
 	removePools(t)
-	eventually(t, "the metrics forget the pool", func() string {
-		for line := range strings.Lines(scrape()) {
+	metrics("the metrics forget the pool", func(body string) string {
+		for line := range strings.Lines(body) {
 			if strings.HasPrefix(line, "fairlead_") && strings.Contains(line, `"web"`) {
 				return line
 			}

@@ -201,8 +201,16 @@ func TestGossipKey(t *testing.T) {
 	if len(first.Data["key"]) != 32 {
 		t.Errorf("the key has %d bytes", len(first.Data["key"]))
 	}
+	reads := requests(t, "GET secrets")
 	c := run(t)
 	leads(t, c)
+	eventually(t, "another controller looks for it", func() string {
+		if n := requests(t, "GET secrets"); n == reads {
+			return "it does not"
+		}
+		return ""
+	})
+	c.stop() // when it has done what it does about it
 	eventually(t, "the key is there", read(&second))
 	if first.ResourceVersion != second.ResourceVersion {
 		t.Error("the key was changed")

@@ -13,7 +13,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/discovery"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // requests that the API server has answered, by verb, resource and subresource: "PATCH services/status".
@@ -159,9 +158,17 @@ func TestManyServices(t *testing.T) {
 			t.Fatalf("%s had %s and has %s after a restart", name, first[name], ip)
 		}
 	}
-	if more := requests(t, "PATCH services/status") - writes; more != 1 {
-		t.Errorf("the restart and one more Service took %d writes of status, want 1", more)
-	}
+	// The API server counts a request when it has answered it.
+	eventually(t, "the write is counted", func() string {
+		more := requests(t, "PATCH services/status") - writes
+		if more > 1 {
+			t.Fatalf("the restart and one more Service took %d writes of status, want 1", more)
+		}
+		if more < 1 {
+			return "it is not"
+		}
+		return ""
+	})
 }
 
 // BenchmarkServices is what the controller costs for Services that are created as fast as the API server takes them, and what a start with
@@ -217,8 +224,6 @@ func BenchmarkServices(b *testing.B) {
 // empty deletes a namespace's Services and the pools, faster than the cleanup would.
 func empty(tb testing.TB, ns string) {
 	tb.Helper()
-	if err := kube.DeleteAllOf(context.Background(), &corev1.Service{}, client.InNamespace(ns)); err != nil {
-		tb.Fatal(err)
-	}
+	removeServices(tb, ns)
 	removePools(tb)
 }

@@ -211,7 +211,7 @@ func Setup(mgr manager.Manager, o Options) (*Book, error) {
 	if err := addServices(mgr, services); err != nil {
 		return nil, fmt.Errorf("set up the service controller: %w", err)
 	}
-	leaving := &leaving{client: mgr.GetClient(), reader: mgr.GetAPIReader(), namespace: o.Namespace}
+	leaving := &leaving{client: mgr.GetClient(), reader: mgr.GetAPIReader(), book: book, namespace: o.Namespace}
 	if err := addLeaving(mgr, leaving); err != nil {
 		return nil, fmt.Errorf("set up the controller of the end: %w", err)
 	}

@@ -13,10 +13,8 @@ import (
 // needs: the node's network and its ports, health that is served on the node's loopback alone, and NET_RAW, which takes effect for user 0 alone.
 func TestPodSecurity(t *testing.T) {
 	c := newCluster(t)
-	const strict = "strict" // it stays, like the other one
-	if c.kubectl("get --ignore-not-found --output=name namespace "+strict) == "" {
-		c.kubectl("create namespace " + strict)
-	}
+	const strict = "strict"
+	c.namespace(strict)
 	c.kubectl("label --overwrite namespace " + strict + " pod-security.kubernetes.io/enforce=restricted")
 	all := kustomized(t, "default")
 	// try has the API server look at a pod of a program, and gives what it says.

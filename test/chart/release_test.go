@@ -27,9 +27,7 @@ func newCluster(t *testing.T) *cluster {
 	if err := server.Kubeconfig(c.kubeconfig); err != nil {
 		t.Fatal(err)
 	}
-	if c.get("namespace", namespace, "{.metadata.name}") == "" {
-		c.kubectl("create namespace " + namespace) // no server of this kind ends one, so it stays
-	}
+	c.namespace(namespace)
 	c.kubectl("label namespace " + namespace + " pod-security.kubernetes.io/enforce-") // of another test
 	t.Cleanup(func() {
 		c.kubectl("delete secret --namespace=" + namespace + " --selector=owner=helm")
@@ -37,9 +35,45 @@ func newCluster(t *testing.T) *cluster {
 		if err != nil {
 			t.Fatalf("%v: %s", err, errs)
 		}
+		c.serves()
 		c.kubectl("delete --ignore-not-found --filename=-", everything)
 	})
 	return c
+}
+
+// namespace that no server of this kind ends, so that it stays.
+func (c *cluster) namespace(name string) {
+	c.Helper()
+	if c.kubectl("get --ignore-not-found --output=name namespace "+name) == "" {
+		c.kubectl("create namespace " + name)
+	}
+}
+
+// serves waits until the API server serves all kinds that it is told of, and has their objects in its memory. A kind that is deleted before that, which
+// is when nobody has asked for its objects yet or its CRD was just changed, is sometimes there for five minutes more: the API server cannot list its
+// objects at once, tries again within milliseconds, and if it has not heard of its own last write by then, looks at it again only with all others.
+func (c *cluster) serves() {
+	c.Helper()
+	crds := strings.ReplaceAll(c.kubectl("get crd --output=name"), "customresourcedefinition.apiextensions.k8s.io/", "")
+	if crds == "" {
+		return
+	}
+	// Not in pieces: the first would come from etcd.
+	c.eventually("the API server serves the kinds", "get --chunk-size=0 --all-namespaces "+strings.Join(strings.Fields(crds), ","), "", func(_ string, err error) bool { return err == nil })
+}
+
+// eventually waits until kubectl ends with what is wanted.
+func (c *cluster) eventually(what, args, stdin string, wanted func(says string, err error) bool) {
+	c.Helper()
+	var says string
+	err := wait.PollUntilContextTimeout(context.WithoutCancel(c.Context()), 50*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { // a cleanup waits too
+		var err error
+		_, says, err = tool(c.T, c.kubeconfig, strings.NewReader(stdin), "kubectl", strings.Fields(args)...)
+		return wanted(says, err), nil
+	})
+	if err != nil {
+		c.Fatalf("%s: %v: kubectl %s: %s", what, err, args, says)
+	}
 }
 
 func (c *cluster) kubectl(args string, stdin ...string) string {
@@ -94,7 +128,6 @@ spec: {addresses: [192.168.100.240-192.168.100.249]}
 const (
 	uid   = "{.metadata.uid}"
 	crd   = "ipaddresspools.fairlead.io"
-	kinds = "crd --all --for=condition=Established --timeout=30s"
 	grace = "{.spec.template.spec.terminationGracePeriodSeconds}"
 	rack  = "{.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.rack.type}"
 )
@@ -119,21 +152,13 @@ func changed(t *testing.T) string {
 	return dir
 }
 
-// knows waits until the API server acts by the CRD that it has: pools have the field of the changed chart, or not. One that is deleted while it
-// does not yet, which Helm makes possible, is sometimes there for five minutes more.
+// knows waits until the API server acts by the CRD that it has: pools have the field of the changed chart, or not. Only then can serves tell.
 func (c *cluster) knows(rack bool) {
 	c.Helper()
-	var says string
-	err := wait.PollUntilContextTimeout(c.Context(), 50*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
-		with := strings.ReplaceAll(strings.ReplaceAll(pool, "spec: {", "spec: {rack: a1, "), "loadbalanced", "other")
-		_, errs, err := tool(c.T, c.kubeconfig, strings.NewReader(with), "kubectl", "create", "--dry-run=server", "--validate=strict", "--filename=-")
-		says = errs
-		return err == nil && rack || !rack && strings.Contains(errs, `unknown field "spec.rack"`), nil
+	with := strings.ReplaceAll(strings.ReplaceAll(pool, "spec: {", "spec: {rack: a1, "), "loadbalanced", "other")
+	c.eventually("the API server acts by the CRD", "create --dry-run=server --validate=strict --filename=-", with, func(says string, err error) bool {
+		return err == nil && rack || !rack && strings.Contains(says, `unknown field "spec.rack"`)
 	})
-	if err != nil {
-		c.Fatalf("the API server does not act by the CRD: %v: %s", err, says)
-	}
-	c.kubectl("get ippool")
 }
 
 // TestRelease goes through a release's life: what is in a newer chart's CRDs reaches the cluster, and what people made stays.
@@ -146,13 +171,13 @@ func TestRelease(t *testing.T) {
 			t.Errorf("the notes lack %q:\n%s", words, notes)
 		}
 	}
-	c.kubectl("wait " + kinds)
+	c.serves()
 	c.kubectl("apply --filename=-", pool)
 	pool := c.get("ippool", "loadbalanced", uid)
 	c.is("daemonset", "fairlead-speaker", grace, "30")
 
 	// There is one in a cluster.
-	c.kubectl("create namespace other")
+	c.namespace("other")
 	if says := c.fails("install second " + chartDir(t) + " --namespace=other"); !strings.Contains(says, `must equal "second": current value is "fairlead"`) {
 		t.Errorf("a second release: %s", says)
 	}
@@ -196,6 +221,7 @@ func TestRelease(t *testing.T) {
 
 	// Unless that is asked for.
 	c.helm("upgrade fairlead " + newer + " --set=crds.keep=false")
+	c.serves()
 	c.helm("uninstall fairlead --no-hooks --wait")
 	c.is("crd", crd, uid, "")
 }
@@ -208,7 +234,7 @@ func TestFromKustomize(t *testing.T) {
 		t.Fatalf("%v: %s", err, errs)
 	}
 	c.kubectl("apply --server-side --filename=-", manifests)
-	c.kubectl("wait " + kinds)
+	c.serves()
 	c.kubectl("apply --filename=-", pool)
 	all := []string{"crd " + crd, "ippool loadbalanced", "deployment fairlead-controller", "daemonset fairlead-speaker", "clusterrolebinding fairlead-controller", "role fairlead-speaker"}
 	before := map[string]string{}
@@ -237,6 +263,7 @@ func TestFromKustomize(t *testing.T) {
 	c.kubectl("delete secret --namespace=" + namespace + " --selector=owner=helm,name=fairlead")
 	c.kubectl("apply --server-side --force-conflicts --filename=-", manifests)
 	unchanged()
+	c.knows(false)
 }
 
 // TestHeld: after a move from MetalLB, which starts both programs itself, letting go of them by Helm changes nothing any more.
@@ -278,6 +305,7 @@ func TestNotes(t *testing.T) {
 		t.Helper()
 		c.kubectl("apply --filename=-", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kube-proxy, namespace: kube-system}\ndata:\n  config.conf: |\n    kind: KubeProxyConfiguration\n    "+config)
 	}
+	t.Cleanup(func() { c.kubectl("delete --ignore-not-found --namespace=kube-system configmap kube-proxy") })
 	says("", security, true)
 	says("", strict, true) // nobody knows
 	proxy("mode: ipvs")
@@ -298,8 +326,11 @@ func TestNotes(t *testing.T) {
 		t.Errorf("without the Prometheus Operator: %s", says)
 	}
 	c.kubectl("apply --server-side --filename=-", operator)
-	t.Cleanup(func() { c.kubectl("delete --filename=-", operator) })
-	c.kubectl("wait " + kinds)
+	t.Cleanup(func() {
+		c.serves()
+		c.kubectl("delete --filename=-", operator)
+	})
+	c.serves()
 	const plain, selected = "everybody who reaches port 7472 of a node", "See that your Prometheus selects"
 	says("metrics.port=7472", plain, false)
 	says("metrics.port=7472,metrics.secure=false", plain, true)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -27,8 +28,10 @@ func TestAccepted(t *testing.T) {
 				continue
 			}
 			tried[string(text)] = true
-			// TestRole may have made the object: it is tried as if nobody had set anything.
-			err = c.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(o), client.DryRunAll, client.FieldOwner("test"), client.ForceOwnership)
+			// TestRole may have made the object, or makes it just now: it is tried as if nobody had set anything.
+			err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+				return c.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(o), client.DryRunAll, client.FieldOwner("test"), client.ForceOwnership)
+			})
 			if err != nil {
 				t.Errorf("%s: %s %s: %v", name, o.GetKind(), o.GetName(), err)
 			}

@@ -1,9 +1,15 @@
-// Package process tells what a running program costs.
+// Package process tells what a running program costs, and where it listens.
 package process
 
 import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -42,4 +48,61 @@ func Resident(pid int) (int64, error) {
 		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
 	}
 	return resident * int64(os.Getpagesize()), nil
+}
+
+// Listening is where a process accepts TCP connections, of those sockets that are in its network namespace.
+func Listening(pid int) ([]netip.AddrPort, error) {
+	dir := fmt.Sprintf("/proc/%d", pid)
+	files, err := os.ReadDir(filepath.Join(dir, "fd"))
+	if err != nil {
+		return nil, fmt.Errorf("read the files of a process: %w", err)
+	}
+	own := map[string]bool{} // sockets
+	for _, f := range files {
+		target, err := os.Readlink(filepath.Join(dir, "fd", f.Name()))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // it may have been closed
+			return nil, fmt.Errorf("read the files of a process: %w", err)
+		}
+		if inode, ok := strings.CutPrefix(target, "socket:["); ok {
+			own[strings.TrimSuffix(inode, "]")] = true
+		}
+	}
+	var list []netip.AddrPort
+	for _, name := range []string{"tcp", "tcp6"} {
+		raw, err := os.ReadFile(filepath.Join(dir, "net", name))
+		if err != nil {
+			return nil, fmt.Errorf("read the sockets of a process: %w", err)
+		}
+		for line := range strings.Lines(string(raw)) {
+			// sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode (proc(5)); 0A is TCP_LISTEN.
+			f := strings.Fields(line)
+			if len(f) < 10 || f[3] != "0A" || !own[f[9]] {
+				continue
+			}
+			ap, err := socketAddress(f[1])
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, ap)
+		}
+	}
+	return list, nil
+}
+
+// socketAddress reads an address of /proc/net/tcp: words of 32 bits in the machine's order, and the port.
+func socketAddress(s string) (netip.AddrPort, error) {
+	words, port, _ := strings.Cut(s, ":")
+	raw, err := hex.DecodeString(words)
+	n, err2 := strconv.ParseUint(port, 16, 16)
+	if err := errors.Join(err, err2); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("read the address %q of a socket: %w", s, err)
+	}
+	for i := 0; i+4 <= len(raw); i += 4 {
+		binary.NativeEndian.PutUint32(raw[i:], binary.BigEndian.Uint32(raw[i:]))
+	}
+	addr, ok := netip.AddrFromSlice(raw)
+	if !ok {
+		return netip.AddrPort{}, fmt.Errorf("read the address %q of a socket: it has %d bytes", s, len(raw))
+	}
+	return netip.AddrPortFrom(addr, uint16(n)), nil
 }

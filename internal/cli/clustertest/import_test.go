@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -21,7 +22,6 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
 	"fairlead.io/fairlead/api/v1beta1"
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 		scheme := runtime.NewScheme()
 		err := errors.Join(clientgoscheme.AddToScheme(scheme), v1beta1.AddToScheme(scheme))
 		if err == nil {
-			_, err = envtest.InstallCRDs(e.Config, envtest.CRDInstallOptions{Paths: []string{filepath.Join("testdata", "metallb-crds.yaml")}, ErrorIfPathMissing: true})
+			err = e.Install(filepath.Join("testdata", "metallb-crds.yaml"))
 		}
 		if err == nil {
 			kube, err = client.New(e.Config, client.Options{Scheme: scheme})
@@ -75,12 +75,27 @@ func prepare(t *testing.T) {
 		if err := kube.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil && !apierrors.IsAlreadyExists(err) {
 			t.Fatal(err)
 		}
+		admitted(t, name)
 		if err := kube.DeleteAllOf(t.Context(), &corev1.Secret{}, client.InNamespace(name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, obj := range []client.Object{&v1beta1.IPAddressPool{}, &v1beta1.L2Advertisement{}, &v1beta1.BGPAdvertisement{}, &v1beta1.BGPPeer{}, &v1beta1.BFDProfile{}, &v1beta1.Community{}} {
 		if err := kube.DeleteAllOf(t.Context(), obj); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// admitted waits until the API server takes objects into a namespace. One that was made anew is to it for a while the one of the same name that went.
+func admitted(t *testing.T, namespace string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := kube.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "tried"}}, client.DryRunAll)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
 	}

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +41,8 @@ type live struct {
 	objects []*unstructured.Unstructured
 	// onWrite, if set, is told what the command prints.
 	onWrite func(string)
+	// turns that what is pretended has made to their ends.
+	turns atomic.Int64
 }
 
 // told passes on what is written.
@@ -202,8 +206,12 @@ func (l *live) pretend() {
 	go func() {
 		defer close(done)
 		for ticker := time.NewTicker(20 * time.Millisecond); ; {
-			if err := errors.Join(programs(ctx), services(ctx)); err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+			err := errors.Join(programs(ctx), services(ctx))
+			if err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 				l.Error(err)
+			}
+			if !apierrors.IsConflict(err) { // after one it has not come to its end
+				l.turns.Add(1)
 			}
 			select {
 			case <-ctx.Done():
@@ -323,7 +331,7 @@ func (l *live) movedBy(ctx context.Context, c *rest.Config, o cli.MigrateOptions
 	l.Helper()
 	o.Options = metallb.Options{Namespace: "fairlead-system", MetalLBNamespace: o.MetalLBNamespace}
 	if o.Timeout == 0 {
-		o.Timeout = 10 * time.Second
+		o.Timeout = time.Minute // what is pretended gets its turn late where all processors are busy
 	}
 	out := told{on: l.onWrite}
 	err := cli.MigrateMetalLB(ctx, &out, func() (*rest.Config, error) { return c, nil }, o)
@@ -408,14 +416,36 @@ func (l *live) addresses() map[string]string {
 	return out
 }
 
-// cutOff is a configuration whose user is cut off from the API server after so many writes, as if the program had been killed.
+// cutOff is a configuration whose user is refused everything after so many writes. That ends the command at once, as if it had been killed.
 func cutOff(after int) (*rest.Config, *writes) {
-	w := &writes{left: after}
+	const body = `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403, "message": "cut off"}`
+	return afterWrites(after, func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusForbidden, Status: "403 Forbidden", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
+			Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}, nil
+	})
+}
+
+// unanswered is a configuration with which the API server does not answer so many requests that follow so many writes.
+func unanswered(after, requests int) *rest.Config {
+	var c *rest.Config
+	var w *writes
+	c, w = afterWrites(after, func(*http.Request) (*http.Response, error) {
+		if requests--; requests == 0 {
+			w.left = -1 // no more
+		}
+		return nil, errors.New("connection refused")
+	})
+	return c
+}
+
+// afterWrites is a configuration with which requests are answered so when so many writes have been made.
+func afterWrites(n int, answer roundTripper) (*rest.Config, *writes) {
+	w := &writes{left: n}
 	c := rest.CopyConfig(env.Config)
 	c.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(r *http.Request) (*http.Response, error) {
 			if w.left == 0 {
-				return nil, errors.New("cut off")
+				return answer(r)
 			}
 			resp, err := next.RoundTrip(r)
 			if r.Method != http.MethodGet && !strings.Contains(r.URL.RawQuery, "dryRun") && !strings.Contains(r.URL.Path, "accessreviews") {
