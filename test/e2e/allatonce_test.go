@@ -39,7 +39,7 @@ func (s *scenario) onSeveral(app string) []netip.Addr {
 // not settled when they come. None takes itself for the only one for long; each address is soon answered for again, by its node, or by one
 // other until its node has settled.
 func testAllAtOnce(t *testing.T) {
-	s := newScenario(t)
+	s := newStanding(t)
 	s.web("web", 3, "")
 	addrs := s.onSeveral("web")
 	a := s.ask(addrs...)
@@ -64,7 +64,7 @@ func testAllAtOnce(t *testing.T) {
 
 // testGossipKeyReplaced: the gossip's key is made too short, taken away and replaced, each time without the one before. Nobody's addresses move.
 func testGossipKeyReplaced(t *testing.T) {
-	s := newScenario(t)
+	s := newStanding(t)
 	s.web("web", 3, "")
 	addrs := s.onSeveral("web")
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: speaker.DefaultGossipSecret}}

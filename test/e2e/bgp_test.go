@@ -33,7 +33,7 @@ func newOutside(s *scenario, edits ...func(*v1beta1.BGPPeerSpec)) (o *outside, p
 	s.Expect(err).NotTo(HaveOccurred())
 	asn := int64(64513)
 	peer = &v1beta1.BGPPeer{
-		ObjectMeta: metav1.ObjectMeta{Name: s.namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: s.pool.Name},
 		Spec:       v1beta1.BGPPeerSpec{MyASN: 64512, PeerASN: &asn, PeerAddress: o.tor.IPv4.String()},
 	}
 	for _, edit := range edits {
@@ -41,7 +41,7 @@ func newOutside(s *scenario, edits ...func(*v1beta1.BGPPeerSpec)) (o *outside, p
 	}
 	s.create(peer)
 	s.create(&v1beta1.BGPAdvertisement{
-		ObjectMeta: metav1.ObjectMeta{Name: s.namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: s.pool.Name},
 		Spec:       v1beta1.BGPAdvertisementSpec{AdvertisementSelection: v1beta1.AdvertisementSelection{IPAddressPools: []string{s.pool.Name}}},
 	})
 	s.Eventually(func(g Gomega) {
@@ -156,7 +156,7 @@ func testBGPMoves(t *testing.T) {
 		{"graceful restart", func(s *v1beta1.BGPPeerSpec) { s.GracefulRestart = &v1beta1.GracefulRestart{Enabled: true} }},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
-			s := newScenario(t)
+			s := newStanding(t)
 			o, peer := newOutside(s, kind.edit)
 			s.web("web", 3, "")
 			addr := addresses(s.expose("web", "web"))[0]
@@ -229,7 +229,7 @@ func (s *scenario) routedFailover(bfd bool, holdTime time.Duration) (cut func() 
 	s.Expect(err).NotTo(HaveOccurred())
 	s.Expect(tor.Apply(s.ctx, settings)).To(Succeed())
 	s.Cleanup(func() { s.Expect(tor.Apply(context.Background(), router.Settings{})).To(Succeed()) })
-	profile := &v1beta1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}, Spec: v1beta1.BFDProfileSpec{ReceiveInterval: 100, TransmitInterval: 100, DetectMultiplier: 3}}
+	profile := &v1beta1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: s.pool.Name}, Spec: v1beta1.BFDProfileSpec{ReceiveInterval: 100, TransmitInterval: 100, DetectMultiplier: 3}}
 	s.create(profile)
 	o, peer := newOutside(s, func(p *v1beta1.BGPPeerSpec) {
 		if bfd {
@@ -237,8 +237,8 @@ func (s *scenario) routedFailover(bfd bool, holdTime time.Duration) (cut func() 
 		}
 		p.HoldTime = &metav1.Duration{Duration: holdTime}
 	})
-	s.web("web", 1, "node1")
-	addr := addresses(s.expose("web", "web"))[0]
+	s.web("one", 1, "node1")
+	addr := addresses(s.expose("web", "one"))[0]
 	return func() time.Duration {
 		s.Helper()
 		if bfd {
@@ -250,7 +250,7 @@ func (s *scenario) routedFailover(bfd bool, holdTime time.Duration) (cut func() 
 
 // testBGPFailover: BFD finds a node lost that is cut off, long before the hold time is over, and comes up again when it is back.
 func testBGPFailover(t *testing.T) {
-	s := newScenario(t)
+	s := newStanding(t)
 	const holdTime = 90 * time.Second
 	cut := s.routedFailover(true, holdTime)
 	for range 2 {

@@ -15,9 +15,9 @@ import (
 // testDoctor: kubectl fairlead doctor finds no problem in the lab as it is, names a pool that nobody announces any more, and is content again
 // when it is announced. Pools and advertisements are those of this test alone.
 func testDoctor(t *testing.T) {
-	s := newScenario(t)
+	s := newStanding(t)
 	program := s.plugin()
-	s.web("web", 1, "")
+	s.web("web", 3, "")
 	s.expose("web", "web")
 
 	content := func() {

@@ -52,6 +52,7 @@ func TestMain(m *testing.M) {
 // TestE2E is all of the suite: first, in parallel, what breaks nothing; then what needs all pools for itself; then, one after another, what
 // breaks something.
 func TestE2E(t *testing.T) {
+	t.Cleanup(func() { clearStanding(t) })
 	t.Run("Parallel", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T){
 			"Walkthrough":     testWalkthrough,

@@ -21,10 +21,10 @@ const (
 // testGoesHome: an address returns to its node when that has been back for a while, not before, and no connection is lost by that. The
 // node had the others for dead; it must meet them before it answers, and not answer for what is theirs.
 func testGoesHome(t *testing.T) {
-	s := newScenario(t)
-	s.web("web", 1, "node1")
-	svc, owner := s.exposeAwayFrom("node1", "web")
-	other, othersOwner := s.exposeAwayFrom(owner, "web")
+	s := newStanding(t)
+	s.web("one", 1, "node1")
+	svc, owner := s.exposeAwayFrom("node1", "one")
+	other, othersOwner := s.exposeAwayFrom(owner, "one")
 	addr, bystander := addresses(svc)[0], addresses(other)[0]
 
 	mend := s.cutOff(owner)

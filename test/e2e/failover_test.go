@@ -131,9 +131,9 @@ func (s *scenario) failover(addr netip.Addr) observe.Connections {
 // testLinkCut: the owner is cut off, three times; each time another node takes over, and connections go on. How fast it is is
 // measured by BenchmarkFailover; the bound here is for what does not work at all.
 func testLinkCut(t *testing.T) {
-	s := newScenario(t)
-	s.web("web", 1, "node1")
-	svc, owner := s.exposeAwayFrom("node1", "web")
+	s := newStanding(t)
+	s.web("one", 1, "node1")
+	svc, owner := s.exposeAwayFrom("node1", "one")
 	for range 3 {
 		c := s.failover(addresses(svc)[0])
 		t.Logf("%s cut off: %s", owner, c)

@@ -64,9 +64,9 @@ func (s *scenario) restartControllers() {
 
 // testAPIServerPaused: traffic and elections go on while the API server does not answer.
 func testAPIServerPaused(t *testing.T) {
-	s := newScenario(t)
-	s.web("web", 1, "node1")
-	svc, owner := s.exposeAwayFrom("node1", "web")
+	s := newStanding(t)
+	s.web("one", 1, "node1")
+	svc, owner := s.exposeAwayFrom("node1", "one")
 	addr := addresses(svc)[0]
 	ownersMAC := mac(s, owner)
 
@@ -91,7 +91,7 @@ func testAPIServerPaused(t *testing.T) {
 
 // testKillLoop: both daemons are killed again and again while Services come and go; no address is lost and none given twice.
 func testKillLoop(t *testing.T) {
-	s := newScenario(t)
+	s := newStanding(t)
 	s.web("web", 3, "")
 	kept := s.expose("kept", "web", dualStack)
 	keptAddrs := addresses(kept)

@@ -62,8 +62,7 @@ metallb_config:
 // testKubespray: the Ansible role installs Fairlead from the variables of kubespray's addon, in both ways in, and clients on the nodes'
 // network and behind a router reach a Service. It takes the lab's own installation off first, and puts it back.
 func testKubespray(t *testing.T) {
-	s := &scenario{TB: t, WithT: newWithT(t), ctx: t.Context(), namespace: "e2e-kubespray"}
-	s.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})
+	s := inStanding(t)
 	p := s.ansible()
 	s.uninstall()
 	s.Cleanup(func() {

@@ -34,7 +34,7 @@ const metallbSystem = "metallb-system"
 // address changes, and MetalLB's objects are afterwards what they were. MetalLB's own programs are not there: their pods do nothing, and while they run
 // on a node, its kernel answers for the addresses. Fairlead is stopped for it, and started again.
 func testMigrateMetalLB(t *testing.T) {
-	s := &scenario{TB: t, WithT: newWithT(t), ctx: t.Context(), namespace: "e2e-metallb"}
+	s := inStanding(t)
 	m := s.metallb()
 	specs := m.specs()
 	before := m.held()
@@ -89,7 +89,6 @@ func (s *scenario) metallb() *metallb {
 	m := &metallb{scenario: s, program: s.plugin()}
 
 	m.hold()
-	s.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})
 	s.web("web", 3, "")
 	m.install("crds.yaml")
 	m.install("metallb.yaml")

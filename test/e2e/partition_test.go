@@ -22,7 +22,7 @@ const (
 // testPartition: speakers that cannot hear each other, on a LAN that works, must not fight: two nodes answer for one address for a
 // moment at most, nobody does for a moment at most, its owner changes once at most, and when they hear each other again it is at home.
 func testPartition(t *testing.T) {
-	s := newScenario(t)
+	s := newStanding(t)
 	s.web("web", 3, "")
 	first, owner := s.exposeAwayFrom("", "web")
 	second, _ := s.exposeAwayFrom(owner, "web")

@@ -14,7 +14,7 @@ import (
 // It must not answer for long for what is another node's by then, nor for what it never owned: while it stood still it has heard from nobody.
 // And what was taken over meanwhile comes home when it has been well for a while, and not before.
 func testSpeakerPaused(t *testing.T) {
-	s := newScenario(t)
+	s := newStanding(t)
 	s.web("web", 3, "")
 	addrs := s.onSeveral("web")
 	addr, others := addrs[0], addrs[1:]
