@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// failbackDelay is the speaker's --l2-failback-delay, as install/ has it.
+	// failbackDelay is the speaker's --l2-failback-delay, as hasty/ has it.
 	failbackDelay = 4 * time.Second
 	// aMoment is for how long two nodes may answer for one address.
 	aMoment = time.Second
