@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "e2e:", err)
 			return 1
 		}
+		beats, stop := context.WithCancel(context.Background())
+		defer stop()
+		go heart.run(beats)
 		return m.Run()
 	}())
 }

@@ -70,23 +70,25 @@ func testAPIServerPaused(t *testing.T) {
 	addr := addresses(svc)[0]
 	ownersMAC := mac(s, owner)
 
-	l := s.load(addr, failoverTimeout)
-	s.Expect(s.host("cp").Fault(lab.PauseAPIServer)).To(Succeed())
-	resume := s.undo(func() { s.Expect(s.host("cp").Fault(lab.ResumeAPIServer)).To(Succeed()) })
+	s.fairly(func(seen Gomega) {
+		l := s.load(addr, failoverTimeout)
+		s.Expect(s.host("cp").Fault(lab.PauseAPIServer)).To(Succeed())
+		resume := s.undo(func() { s.Expect(s.host("cp").Fault(lab.ResumeAPIServer)).To(Succeed()) })
 
-	n := l.succeeded()
-	s.Eventually(l.succeeded).Should(BeNumerically(">", n+200), "connections while the API server is paused")
-	mend := s.cutOff(owner)
-	s.Eventually(l.towards).Should(Not(Equal(ownersMAC)), "another node answers, elected without the API server")
-	n = l.succeeded()
-	s.Eventually(l.succeeded).Should(BeNumerically(">", n+50))
-	mend()
-	s.Eventually(func() ([]string, error) { return claims(addr, 500*time.Millisecond) }).Should(Equal([]string{ownersMAC}), "it goes home, still without the API server")
-	resume()
-	c := l.stop()
-	t.Logf("API server paused and %s cut off: %s", owner, c)
-	s.Expect(c.LongestGap).To(BeNumerically("<=", 2*time.Second))
-	s.atHome(addr)
+		n := l.succeeded()
+		s.Eventually(l.succeeded).Should(BeNumerically(">", n+200), "connections while the API server is paused")
+		mend := s.cutOff(owner)
+		s.Eventually(l.towards).Should(Not(Equal(ownersMAC)), "another node answers, elected without the API server")
+		n = l.succeeded()
+		s.Eventually(l.succeeded).Should(BeNumerically(">", n+50))
+		mend()
+		s.Eventually(func() ([]string, error) { return claims(addr, 500*time.Millisecond) }).Should(Equal([]string{ownersMAC}), "it goes home, still without the API server")
+		resume()
+		c := l.stop()
+		t.Logf("API server paused and %s cut off: %s", owner, c)
+		seen.Expect(c.LongestGap).To(BeNumerically("<=", 2*time.Second))
+		s.atHome(addr)
+	})
 }
 
 // testKillLoop: both daemons are killed again and again while Services come and go; no address is lost and none given twice.

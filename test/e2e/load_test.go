@@ -102,7 +102,7 @@ func (l *load) stop() observe.Connections {
 	moves := l.moves.stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return observe.Count(l.attempts, moves)
+	return observe.Count(l.attempts, noted(moves))
 }
 
 // neighbour is what the client's neighbour cache says of an address. To look at it sends nothing.

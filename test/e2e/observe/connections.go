@@ -69,8 +69,12 @@ type Connections struct {
 // resendAfter is Linux's initial retransmission time-out.
 const resendAfter = time.Second
 
-// Count sums attempts up. Moves are the instants at which the client learned that an address is at another node.
-func Count(attempts []Attempt, moves []time.Time) Connections {
+// Move is that a client, or a router, learned that an address is at another node: at an instant after After, and not after By. Who notes it
+// sees it late by as much as he did not run meanwhile.
+type Move struct{ After, By time.Time }
+
+// Count sums attempts up.
+func Count(attempts []Attempt, moves []Move) Connections {
 	attempts = slices.SortedFunc(slices.Values(attempts), func(a, b Attempt) int { return a.Start.Compare(b.Start) })
 	c := Connections{Attempts: len(attempts), Moves: len(moves), Failed: map[Failure]int{}}
 	var lastGood, firstBad time.Time
@@ -108,14 +112,14 @@ func Count(attempts []Attempt, moves []time.Time) Connections {
 	return c
 }
 
-// late is how much later than it was an instant may be noted; connections take less.
+// late is how much later than it was a move may be noted by one who runs all the time; connections take less.
 const late = 50 * time.Millisecond
 
-// during reports whether the attempt was under way at an instant.
-func (a Attempt) during(t time.Time) bool { return a.Start.Before(t) && a.End.After(t.Add(-late)) }
+// during reports whether the attempt may have been under way at a move.
+func (a Attempt) during(m Move) bool { return a.Start.Before(m.By) && a.End.After(m.After.Add(-late)) }
 
-// begun reports whether the attempt began so shortly before an instant that it was under way if all went well.
-func (a Attempt) begun(t time.Time) bool { return a.Start.Before(t) && a.Start.After(t.Add(-late)) }
+// begun reports whether the attempt began so shortly before a move that it was under way if all went well.
+func (a Attempt) begun(m Move) bool { return a.Start.Before(m.By) && a.Start.After(m.After.Add(-late)) }
 
 // Failures is the sum of Failed.
 func (c Connections) Failures() int {
