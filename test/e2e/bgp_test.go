@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/test/e2e/observe"
@@ -166,29 +167,38 @@ func testBGPMoves(t *testing.T) {
 				leave func(s *scenario) (comeBack func())
 				// via are the nodes that it goes over before comeBack; nil: it does not matter.
 				via []string
+				// anew are the nodes whose sessions end with it and are opened anew.
+				anew []string
 			}{
 				{"node cordoned", func(s *scenario) func() {
 					return s.patchNode("node1", `{"spec": {"unschedulable": true}}`, `{"spec": {"unschedulable": null}}`)
-				}, []string{"node2", "node3"}},
+				}, []string{"node2", "node3"}, nil},
 				{"peer in maintenance", func(s *scenario) func() {
 					update(s, peer, func(p *v1beta1.BGPPeer) { p.Spec.Maintenance = true })
 					s.Eventually(func() (int, error) { return o.drained(s.ctx, addr) }).Should(Equal(3), "nodes whose route to %s has graceful-shutdown", addr)
-					return func() { update(s, peer, func(p *v1beta1.BGPPeer) { p.Spec.Maintenance = false }) }
-				}, all},
-				{"speaker stopped", func(s *scenario) func() { return s.end("node1", lab.StopSpeaker) }, nil},
-				{"rolling restart of all speakers", func(s *scenario) func() { return s.restartSpeakers() }, nil},
+					return func() {
+						update(s, peer, func(p *v1beta1.BGPPeer) { p.Spec.Maintenance = false })
+						s.Eventually(func() (int, error) { return o.drained(s.ctx, addr) }).Should(BeZero(), "nodes whose route to %s has graceful-shutdown", addr)
+					}
+				}, all, nil},
+				{"speaker stopped", func(s *scenario) func() { return s.end("node1", lab.StopSpeaker) }, nil, all[:1]},
+				{"rolling restart of all speakers", func(s *scenario) func() { return s.restartSpeakers() }, nil, all},
 			} {
 				t.Run(tc.name, func(t *testing.T) {
 					s := s.in(t)
 					o := &outside{s, o.tor, o.ext}
 					o.routed(addr, all...)
 					l := o.load(addr, patientTimeout)
+					left := time.Now()
 					comeBack := tc.leave(s)
 					if tc.via != nil {
 						o.routed(addr, tc.via...)
 					}
 					comeBack()
 					s.Eventually(func(g Gomega) {
+						for _, node := range tc.anew {
+							g.Expect(establishedSince(s.ctx, node, peer.Name)).To(BeTemporally(">=", left.Truncate(time.Second)), "since when %s has its session", node)
+						}
 						s.get(g, peer)
 						g.Expect(peer.Status.Established).To(BeEquivalentTo(3), "established sessions of BGPPeer %s", peer.Name)
 					}).Should(Succeed())
@@ -198,6 +208,20 @@ func testBGPMoves(t *testing.T) {
 			}
 		})
 	}
+}
+
+// establishedSince is since when, in whole seconds, a node has had its session with a peer, as its Speaker object says; zero: it has none.
+func establishedSince(ctx context.Context, node, peer string) (time.Time, error) {
+	var speaker v1beta1.Speaker
+	if err := cluster.Get(ctx, client.ObjectKey{Name: node}, &speaker); err != nil {
+		return time.Time{}, err
+	}
+	for _, x := range speaker.Status.BGP {
+		if x.Peer == peer && x.State == "Established" {
+			return x.Since.Time, nil
+		}
+	}
+	return time.Time{}, nil
 }
 
 // cut cuts a node off while a client outside opens connections, and mends its link. It returns what the client saw of the cut when the

@@ -97,6 +97,7 @@ func testBGPBadInput(t *testing.T) {
 		{peer("other-asn", o.tor.IPv6.String(), func(p *v1beta1.BGPPeerSpec) { *p.PeerASN = 64999 }), "64513"},
 		{peer("password", o.tor.Outside4.String(), func(p *v1beta1.BGPPeerSpec) {
 			p.EBGPMultiHop, p.PasswordSecretRef = true, &v1beta1.SecretKeyReference{Name: secret.Name}
+			p.ConnectTime = &metav1.Duration{Duration: time.Second} // after which it says so
 		}), "MD5 mismatch suspected: no answer to SYN from " + o.tor.Outside4.String()},
 	} {
 		s.create(tc.o)
@@ -177,6 +178,7 @@ func testBGPChanges(t *testing.T) {
 // undisturbed checks that all nodes have the session with the router that they had then.
 func (o *outside) undisturbed(since time.Time) {
 	o.Helper()
+	least := time.Since(since).Truncate(time.Second) // before the router says it
 	sessions, err := o.tor.Sessions(o.ctx)
 	o.Expect(err).NotTo(HaveOccurred())
 	for _, node := range theLab.Nodes() {
@@ -186,7 +188,7 @@ func (o *outside) undisturbed(since time.Time) {
 				up = x.Uptime
 			}
 		}
-		o.Expect(up).To(BeNumerically(">=", time.Since(since).Truncate(time.Second)), "since when the router has its session with %s", node.Name)
+		o.Expect(up).To(BeNumerically(">=", least), "since when the router has its session with %s", node.Name)
 	}
 }
 
@@ -232,7 +234,7 @@ func testHostilePeer(t *testing.T) {
 	for _, node := range theLab.Nodes() {
 		s.Expect(s.processes(node.Name, speakerProgram)).To(Equal(speakers[node.Name]), "the speaker of %s", node.Name)
 	}
-	s.Expect(reportedOwners(s.ctx, addr)).To(Equal([]string{owner}), "who answers for %s", addr)
+	s.atHome(addr) // no speaker had too little time for the others
 }
 
 // hostile is a peer that does its worst with each connection.

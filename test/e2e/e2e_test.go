@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -56,6 +58,7 @@ func TestMain(m *testing.M) {
 // breaks something.
 func TestE2E(t *testing.T) {
 	t.Cleanup(func() { clearStanding(t) })
+	settled(t)
 	t.Run("Parallel", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T){
 			"Walkthrough":     testWalkthrough,
@@ -108,6 +111,19 @@ func TestE2E(t *testing.T) {
 	t.Run("Uninstall", testUninstall)           // takes the installation off, and puts it back
 	t.Run("MigrateMetalLB", testMigrateMetalLB) // stops Fairlead for a while
 	t.Run("Kubespray", testKubespray)           // last, because it takes the installation off
+}
+
+// settled waits until every node has been well for so long that addresses stay where they are: while nodes settle that have just been
+// installed, addresses move.
+func settled(t *testing.T) {
+	t.Helper()
+	newWithT(t).Eventually(func(g Gomega) {
+		for _, node := range theLab.Nodes() {
+			var speaker v1beta1.Speaker
+			g.Expect(cluster.Get(t.Context(), client.ObjectKey{Name: node.Name}, &speaker)).To(Succeed())
+			g.Expect(meta.IsStatusConditionTrue(speaker.Status.Conditions, v1beta1.SpeakerSettled)).To(BeTrue(), "%s is settled: %v", node.Name, speaker.Status.Conditions)
+		}
+	}).Should(Succeed())
 }
 
 // prepare brings the lab up, or what is missing of it; down takes it down if it was not up before.
