@@ -102,6 +102,9 @@ func (l *load) stop() observe.Connections {
 	moves := l.moves.stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for i := range l.attempts {
+		l.attempts[i].Paused = heart.within(l.attempts[i].Start, l.attempts[i].End)
+	}
 	return observe.Count(l.attempts, noted(moves))
 }
 

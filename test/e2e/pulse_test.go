@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,6 +66,36 @@ func (p *pulse) longest(since time.Time) time.Duration {
 	return longest
 }
 
+// within is for how long of a time this process did not run.
+func (p *pulse) within(from, to time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var sum time.Duration
+	for _, x := range slices.Backward(p.pauses) {
+		if x.to.Before(from) {
+			break
+		}
+		if from, to := latest(x.from, from), earliest(x.to, to); from.Before(to) {
+			sum += to.Sub(from)
+		}
+	}
+	return sum
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // before is since when this process runs, of one who noted something then: the start of the pause that he may have slept through.
 func (p *pulse) before(then time.Time) time.Time {
 	p.mu.Lock()
@@ -100,9 +132,10 @@ func (s *scenario) fairly(trial func(seen Gomega)) {
 			return
 		}
 		stood := heart.longest(began)
+		story := fmt.Sprintf("%d things are wrong, and this process has not run for %s at the most:\n%s", len(wrong), stood.Round(time.Millisecond), strings.Join(wrong, "\n"))
 		if stood < standstill || left == 0 {
-			s.Fatalf("this process ran all the time but for %s; %d things are wrong:\n%s", stood.Round(time.Millisecond), len(wrong), strings.Join(wrong, "\n"))
+			s.Fatal(story)
 		}
-		s.Logf("this process did not run for %s, so it is tried again; what was wrong:\n%s", stood.Round(time.Millisecond), strings.Join(wrong, "\n"))
+		s.Logf("once more, after a standstill: %s", story)
 	}
 }

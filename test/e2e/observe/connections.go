@@ -14,7 +14,9 @@ import (
 // Attempt is one connection that a client opened, for one short request.
 type Attempt struct {
 	Start, End time.Time
-	Err        error
+	// Paused is for how long of that the client itself did not run.
+	Paused time.Duration
+	Err    error
 }
 
 // Failure is how a connection fails.
@@ -55,6 +57,8 @@ type Connections struct {
 	// reset, because the kube-proxy of that node does not know them, or had just begun and came to nothing, because their first packets
 	// went to one node and the next to the other. They are not among Failed.
 	Moves, Caught int
+	// Starved are those that timed out while the client itself did not run for a fifth of their time or longer. They are not among Failed either.
+	Starved int
 	// Slowest of the connections that succeeded. Resent are those among them that took a second or longer, after which the kernel
 	// sends the first packet of a connection again.
 	Slowest time.Duration
@@ -82,6 +86,10 @@ func Count(attempts []Attempt, moves []Move) Connections {
 	for _, a := range attempts {
 		if a.Err != nil {
 			f := FailureOf(a.Err)
+			if f == TimedOut && a.Paused >= a.End.Sub(a.Start)/5 {
+				c.Starved++
+				continue
+			}
 			if f == Reset && slices.ContainsFunc(moves, a.during) || f == TimedOut && slices.ContainsFunc(moves, a.begun) {
 				c.Caught++
 				continue
@@ -138,6 +146,9 @@ func (c Connections) String() string {
 	}
 	if c.First != "" {
 		text += fmt.Sprintf(" (the first: %s), longest gap %v", c.First, c.LongestGap.Round(time.Millisecond))
+	}
+	if c.Starved > 0 {
+		text += fmt.Sprintf("; %d timed out while the client did not run", c.Starved)
 	}
 	return fmt.Sprintf("%s; %d were caught by %d moves; the slowest took %v, %d were sent again", text, c.Caught, c.Moves, c.Slowest.Round(time.Millisecond), c.Resent)
 }
