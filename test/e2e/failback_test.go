@@ -13,7 +13,7 @@ import (
 
 const (
 	// failbackDelay is the speaker's --l2-failback-delay, as hasty/ has it.
-	failbackDelay = 4 * time.Second
+	failbackDelay = 3 * time.Second
 	// aMoment is for how long two nodes may answer for one address.
 	aMoment = time.Second
 )
