@@ -19,6 +19,9 @@ import (
 // buildTimeout is many times what it takes, also where nothing was built before.
 const buildTimeout = 15 * time.Minute
 
+// goFlags are the Makefile's: with others everything would be built anew.
+var goFlags = []string{"GOFLAGS=-trimpath -buildvcs=false", "GOTOOLCHAIN=local"}
+
 // built is what only some tests need, each built once, when it is needed first.
 var built = newBuilds()
 
@@ -53,7 +56,7 @@ func (s *scenario) plugin() string {
 
 func (b *builds) makePlugin() (string, error) {
 	program := filepath.Join(b.dir, "kubectl-fairlead")
-	return program, command(labConfig.Root, nil, "nice", "go", "build", "-o", program, "./cmd/kubectl-fairlead")
+	return program, command(labConfig.Root, goFlags, "nice", "go", "build", "-o", program, "./cmd/kubectl-fairlead")
 }
 
 // makePrevious builds the previous commit's programs, gives the nodes their image, and returns the kustomization that installs it. Where a
@@ -86,7 +89,7 @@ func (b *builds) makePrevious() (string, error) {
 	programs := []string{lab.ControllerDeployment, lab.SpeakerDaemonSet}
 	image := []string{"--output", filepath.Join(dir, "image.tar"), "--reference", "fairlead:previous", "--user", "65532:65532", "--entrypoint", "/" + programs[0]}
 	for _, p := range programs {
-		err := command(dir, []string{"CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false"}, "nice", "go", "build", "-ldflags", "-s -w", "-o", filepath.Join(dir, p), "./cmd/"+p)
+		err := command(dir, append([]string{"CGO_ENABLED=0"}, goFlags...), "nice", "go", "build", "-ldflags", "-s -w", "-o", filepath.Join(dir, p), "./cmd/"+p)
 		if err != nil {
 			return "", err
 		}
