@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -50,7 +51,7 @@ func FailureOf(err error) Failure {
 // Connections is what came of many attempts.
 type Connections struct {
 	Attempts int
-	// Failed counts the failures of each kind; First is what the earliest said.
+	// Failed counts the failures of each kind; First is what the earliest said, and how far it was from the move that was nearest to it.
 	Failed map[Failure]int
 	First  string
 	// Moves is how often the client began to send to another node. Caught are the connections under way at a move that were
@@ -95,7 +96,7 @@ func Count(attempts []Attempt, moves []Move) Connections {
 				continue
 			}
 			if c.Failed[f]++; c.First == "" {
-				c.First = a.Err.Error()
+				c.First = a.Err.Error() + a.nearest(moves)
 			}
 			failing = true
 			if firstBad.IsZero() {
@@ -128,6 +129,15 @@ func (a Attempt) during(m Move) bool { return a.Start.Before(m.By) && a.End.Afte
 
 // begun reports whether the attempt began so shortly before a move that it was under way if all went well.
 func (a Attempt) begun(m Move) bool { return a.Start.Before(m.By) && a.Start.After(m.After.Add(-late)) }
+
+// nearest tells when the attempt was, seen from the move that was noted nearest to its end.
+func (a Attempt) nearest(moves []Move) string {
+	if len(moves) == 0 {
+		return ""
+	}
+	m := slices.MinFunc(moves, func(m, n Move) int { return cmp.Compare(a.End.Sub(m.By).Abs(), a.End.Sub(n.By).Abs()) })
+	return fmt.Sprintf(", from %v to %v after a move", a.Start.Sub(m.By).Round(time.Millisecond), a.End.Sub(m.By).Round(time.Millisecond))
+}
 
 // Failures is the sum of Failed.
 func (c Connections) Failures() int {
