@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -89,9 +90,13 @@ type statuses struct {
 func (h *hasty) Status() client.SubResourceWriter { return &h.statuses }
 
 func (h *statuses) Patch(_ context.Context, o client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+	s, ok := o.(*v1beta1.Speaker)
+	if !ok {
+		return fmt.Errorf("a patch of a %T", o)
+	}
 	for _, v := range h.versions {
-		o.SetResourceVersion(v)
-		h.news(o.DeepCopyObject().(*v1beta1.Speaker))
+		s.ResourceVersion = v
+		h.news(s.DeepCopy())
 	}
 	return nil
 }
