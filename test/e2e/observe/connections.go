@@ -58,7 +58,7 @@ type Connections struct {
 	// reset, because the kube-proxy of that node does not know them, or had just begun and came to nothing, because their first packets
 	// went to one node and the next to the other. They are not among Failed.
 	Moves, Caught int
-	// Starved are those that timed out while the client itself did not run for a fifth of their time or longer. They are not among Failed either.
+	// Starved are those that timed out while the client itself did not run for a second or longer. They are not among Failed either.
 	Starved int
 	// Slowest of the connections that succeeded. Resent are those among them that took a second or longer, after which the kernel
 	// sends the first packet of a connection again.
@@ -74,6 +74,9 @@ type Connections struct {
 // resendAfter is Linux's initial retransmission time-out.
 const resendAfter = time.Second
 
+// starving is for how long a client does not run that may rightly miss what it waits for within its time. Connections that measure a gap have less.
+const starving = time.Second
+
 // Move is that a client, or a router, learned that an address is at another node: at an instant after After, and not after By. Who notes it
 // sees it late by as much as he did not run meanwhile.
 type Move struct{ After, By time.Time }
@@ -87,7 +90,7 @@ func Count(attempts []Attempt, moves []Move) Connections {
 	for _, a := range attempts {
 		if a.Err != nil {
 			f := FailureOf(a.Err)
-			if f == TimedOut && a.Paused >= a.End.Sub(a.Start)/5 {
+			if f == TimedOut && a.Paused >= starving {
 				c.Starved++
 				continue
 			}

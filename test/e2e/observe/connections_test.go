@@ -64,7 +64,7 @@ func TestCount(t *testing.T) {
 			Connections{Attempts: 6, Moves: 1, Caught: 2, Failed: map[Failure]int{TimedOut: 1, Reset: 1}, First: lost.Error() + ", from 1ms to 501ms after a move", Slowest: 2 * time.Millisecond, LongestGap: 110 * time.Millisecond, LastFailure: 81 * time.Millisecond},
 		},
 		"only what timed out while the client did not run is its own fault": {
-			[]Attempt{attempt(0, 2, nil), paused(attempt(10, 510, lost), 100), paused(attempt(20, 520, lost), 90), paused(attempt(30, 230, reset), 190), attempt(40, 42, nil)}, nil,
+			[]Attempt{attempt(0, 2, nil), paused(attempt(10, 5010, lost), 1000), paused(attempt(20, 5020, lost), 990), paused(attempt(30, 2030, reset), 1900), attempt(40, 42, nil)}, nil,
 			Connections{Attempts: 5, Starved: 1, Failed: map[Failure]int{TimedOut: 1, Reset: 1}, First: lost.Error(), Slowest: 2 * time.Millisecond, LongestGap: 40 * time.Millisecond, LastFailure: 10 * time.Millisecond},
 		},
 		"a move that was noted late catches what was under way since it may have been": {
