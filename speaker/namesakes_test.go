@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -72,4 +73,53 @@ func TestEditsOfTheSpeakerObject(t *testing.T) {
 			t.Errorf("after one edit it waits %s", w.wait())
 		}
 	})
+}
+
+// hasty is an API server whose news of a write come before its answer.
+type hasty struct {
+	client.Client
+	statuses statuses
+}
+
+type statuses struct {
+	client.SubResourceWriter
+	news func(*v1beta1.Speaker)
+	// versions that the next write makes, the last one by itself.
+	versions []string
+}
+
+func (h *hasty) Status() client.SubResourceWriter { return &h.statuses }
+
+func (h *statuses) Patch(_ context.Context, o client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+	s, ok := o.(*v1beta1.Speaker)
+	if !ok {
+		return fmt.Errorf("a patch of a %T", o)
+	}
+	for _, v := range h.versions {
+		s.ResourceVersion = v
+		h.news(s.DeepCopy())
+	}
+	return nil
+}
+
+// News of an own write that come before its answer are nobody's edit, and somebody else's edit during a write is one.
+func TestNewsOfAWriteBeforeItsAnswer(t *testing.T) {
+	said := 0
+	h := &hasty{}
+	w := newStatusWriter(h, nil, "node1", nil, func() report { said++; return report{version: strconv.Itoa(said)} }, logr.Discard())
+	h.statuses.news = w.observe
+	w.base = &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "1"}}
+	for v := range 20 {
+		h.statuses.versions = []string{strconv.Itoa(2 + v)}
+		if err := w.write(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if w.edits != 0 || w.wait() != w.pause || w.base.ResourceVersion != h.statuses.versions[0] {
+			t.Fatalf("after %d writes of its own: %d edits, it waits %s, at version %s", v+1, w.edits, w.wait(), w.base.ResourceVersion)
+		}
+	}
+	h.statuses.versions = []string{"30", "31"}
+	if err := w.write(t.Context()); err != nil || w.edits != 1 {
+		t.Errorf("%d edits, want that of somebody else during the write: %v", w.edits, err)
+	}
 }

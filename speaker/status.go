@@ -58,6 +58,8 @@ type statusWriter struct {
 	base    *v1beta1.Speaker // as last read or written; nil: not known
 	gone    int              // how often the object was not there
 	written [8]string        // the versions written last, of which the news may yet come
+	writing bool             // what is heard of now may be the write that is under way: the news of it may come before its answer
+	heard   []string         // the versions that are
 	edits   int              // by somebody else, each within editsApart of the one before
 	edited  time.Time        // the last of them
 }
@@ -91,15 +93,32 @@ func (w *statusWriter) observe(s *v1beta1.Speaker) {
 		if w.base != nil {
 			return // older than what is known
 		}
+	case w.writing:
+		w.heard = append(w.heard, s.ResourceVersion)
 	case w.base != nil:
-		now := time.Now()
-		if now.Sub(w.edited) > editsApart {
-			w.edits = 0
-		}
-		w.edits, w.edited = w.edits+1, now
+		w.edit()
 	}
 	w.base = s
 	w.changed()
+}
+
+// edit counts one by somebody else; w.mu is held.
+func (w *statusWriter) edit() {
+	now := time.Now()
+	if now.Sub(w.edited) > editsApart {
+		w.edits = 0
+	}
+	w.edits, w.edited = w.edits+1, now
+}
+
+// wrote tells that a write is over, which has made this version; empty: none that is known. w.mu is held.
+func (w *statusWriter) wrote(version string) {
+	for _, v := range w.heard {
+		if v != version {
+			w.edit()
+		}
+	}
+	w.writing, w.heard = false, nil
 }
 
 // wait is the time for which changes are gathered before they are written.
@@ -171,16 +190,21 @@ func (w *statusWriter) write(ctx context.Context) error {
 	if !equality.Semantic.DeepEqual(base.Status, next.Status) {
 		patch, err := statusPatch(base, next)
 		if err == nil {
+			w.mu.Lock()
+			w.writing = true
+			w.mu.Unlock()
 			err = w.client.Status().Patch(ctx, next, patch)
 		}
 		if err != nil {
 			w.mu.Lock()
+			w.wrote("")
 			w.base = nil // read or created anew the next time
 			w.mu.Unlock()
 			return fmt.Errorf("write the status of Speaker %s: %w", w.node, err)
 		}
 	}
 	w.mu.Lock()
+	w.wrote(next.ResourceVersion)
 	if w.gone == gone { // else it was deleted meanwhile, and what was written is of no use
 		w.base = next
 		if v := next.ResourceVersion; w.written[0] != v {

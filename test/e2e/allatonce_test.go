@@ -3,7 +3,9 @@ package e2e
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 
 	"fairlead.io/fairlead/speaker"
 	"fairlead.io/fairlead/test/e2e/observe"
+	"fairlead.io/fairlead/test/process"
 )
 
 // onSeveral makes Services whose addresses are at home on different nodes, as many as the pool has, and gives these addresses.
@@ -39,32 +42,56 @@ func (s *scenario) onSeveral(app string) []netip.Addr {
 // not settled when they come. None takes itself for the only one for long; each address is soon answered for again, by its node, or by one
 // other until its node has settled.
 func testAllAtOnce(t *testing.T) {
-	s := newScenario(t)
+	s := newStanding(t)
 	s.web("web", 3, "")
 	addrs := s.onSeveral("web")
-	a := s.ask(addrs...)
-	start := time.Now()
+	s.fairly(func(seen Gomega) {
+		for _, addr := range addrs {
+			s.atHome(addr)
+		}
+		a := s.ask(addrs...)
+		start := time.Now()
+		for _, node := range theLab.Nodes() {
+			s.Expect(s.kill(node, speakerProgram)).To(Equal(1))
+		}
+		s.allRun()
+		most := 2
+		if apart := s.startedApart(); apart > 2*time.Second {
+			t.Logf("kubelets started the last speaker %s after the first, which does not wait so long for it", apart)
+			most = 3
+		}
+		for _, addr := range addrs {
+			s.atHome(addr)
+		}
+		a.stop()
+		for _, addr := range addrs {
+			spans := a.spans(addr)
+			t.Logf("%s, at home on %s, since all speakers were killed: %s; announced by %s", addr, home(addr), observe.Tell(spans, start), a.announcers(addr, start))
+			owners := append([]string{"nobody"}, observe.Owners(spans)...)
+			seen.Expect(owners[len(owners)-1]).To(Equal(home(addr)), "who answers for %s in the end", addr)
+			seen.Expect(len(owners)-1).To(BeNumerically("<=", most), "who answered for %s: %v", addr, owners)
+			seen.Expect(observe.Doubled(spans)).To(BeNumerically("<=", aMoment), "for how long two nodes answered for %s", addr)
+		}
+	})
+}
+
+// startedApart is the time between the starts of the first and the last of the speakers that run.
+func (s *scenario) startedApart() time.Duration {
+	s.Helper()
+	var starts []time.Duration
 	for _, node := range theLab.Nodes() {
-		s.Expect(s.kill(node, speakerProgram)).To(Equal(1))
+		for _, pid := range s.processes(node.Name, speakerProgram) {
+			start, err := process.Started(pid)
+			s.Expect(err).NotTo(HaveOccurred())
+			starts = append(starts, start)
+		}
 	}
-	s.allRun()
-	for _, addr := range addrs {
-		s.atHome(addr)
-	}
-	a.stop()
-	for _, addr := range addrs {
-		spans := a.spans(addr)
-		t.Logf("%s, at home on %s, since all speakers were killed: %s; announced by %s", addr, home(addr), observe.Tell(spans, start), a.announcers(addr, start))
-		owners := observe.Owners(spans)
-		s.Expect(owners[len(owners)-1]).To(Equal(home(addr)), "who answers for %s in the end", addr)
-		s.Expect(len(owners)).To(BeNumerically("<=", 2), "who answered for %s: %v", addr, owners)
-		s.Expect(observe.Doubled(spans)).To(BeNumerically("<=", aMoment), "for how long two nodes answered for %s", addr)
-	}
+	return slices.Max(starts) - slices.Min(starts)
 }
 
 // testGossipKeyReplaced: the gossip's key is made too short, taken away and replaced, each time without the one before. Nobody's addresses move.
 func testGossipKeyReplaced(t *testing.T) {
-	s := newScenario(t)
+	s := newStanding(t)
 	s.web("web", 3, "")
 	addrs := s.onSeveral("web")
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: speaker.DefaultGossipSecret}}
@@ -78,25 +105,31 @@ func testGossipKeyReplaced(t *testing.T) {
 	s.undo(func() {
 		patch(context.Background(), `{"key": "`+base64.StdEncoding.EncodeToString(before.Data[speaker.GossipKey])+`", "previous": null}`)
 	})
-	a := s.ask(addrs...)
-	start := time.Now()
-	for _, tc := range []struct {
-		what, data string
-		watch      time.Duration
-	}{
-		{"too short", `{"key": ` + encode("short") + `, "previous": null}`, 2 * time.Second},
-		{"taken away", `{"key": null, "previous": null}`, 2 * time.Second},
-		{"another one", `{"key": ` + encode("another one, of thirty-two bytes") + `, "previous": null}`, 15 * time.Second}, // used after ten
-	} {
-		patch(s.ctx, tc.data)
-		s.Consistently(func(g Gomega) {
+	trial := 0
+	s.fairly(func(seen Gomega) {
+		trial++
+		for _, addr := range addrs {
+			s.atHome(addr)
+		}
+		a := s.ask(addrs...)
+		start := time.Now()
+		for _, tc := range []struct {
+			what, data string
+			watch      time.Duration
+		}{
+			{"too short", `{"key": ` + encode("short") + `, "previous": null}`, 2 * time.Second},
+			{"taken away", `{"key": null, "previous": null}`, 2 * time.Second},
+			{"another one", `{"key": ` + encode(fmt.Sprintf("another one, of thirty-two byte%d", trial)) + `, "previous": null}`, 13 * time.Second}, // used after ten
+		} {
+			patch(s.ctx, tc.data)
+			<-time.After(tc.watch)
 			for _, addr := range addrs {
-				a.quiet(g, addr, start, 0)
+				a.quiet(seen, addr, start, 0)
 			}
-		}).WithTimeout(tc.watch).WithPolling(200*time.Millisecond).Should(Succeed(), "the key is %s", tc.what)
-	}
-	a.stop()
-	for _, addr := range addrs {
-		t.Logf("%s, at home on %s, since the key was changed: %s; announced by %s", addr, home(addr), observe.Tell(a.spans(addr), start), a.announcers(addr, start))
-	}
+		}
+		a.stop()
+		for _, addr := range addrs {
+			t.Logf("%s, at home on %s, since the key was changed: %s; announced by %s", addr, home(addr), observe.Tell(a.spans(addr), start), a.announcers(addr, start))
+		}
+	})
 }

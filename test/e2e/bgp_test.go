@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.io/fairlead/api/v1beta1"
 	"fairlead.io/fairlead/test/e2e/observe"
@@ -33,7 +34,7 @@ func newOutside(s *scenario, edits ...func(*v1beta1.BGPPeerSpec)) (o *outside, p
 	s.Expect(err).NotTo(HaveOccurred())
 	asn := int64(64513)
 	peer = &v1beta1.BGPPeer{
-		ObjectMeta: metav1.ObjectMeta{Name: s.namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: s.pool.Name},
 		Spec:       v1beta1.BGPPeerSpec{MyASN: 64512, PeerASN: &asn, PeerAddress: o.tor.IPv4.String()},
 	}
 	for _, edit := range edits {
@@ -41,7 +42,7 @@ func newOutside(s *scenario, edits ...func(*v1beta1.BGPPeerSpec)) (o *outside, p
 	}
 	s.create(peer)
 	s.create(&v1beta1.BGPAdvertisement{
-		ObjectMeta: metav1.ObjectMeta{Name: s.namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: s.pool.Name},
 		Spec:       v1beta1.BGPAdvertisementSpec{AdvertisementSelection: v1beta1.AdvertisementSelection{IPAddressPools: []string{s.pool.Name}}},
 	})
 	s.Eventually(func(g Gomega) {
@@ -156,7 +157,7 @@ func testBGPMoves(t *testing.T) {
 		{"graceful restart", func(s *v1beta1.BGPPeerSpec) { s.GracefulRestart = &v1beta1.GracefulRestart{Enabled: true} }},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
-			s := newScenario(t)
+			s := newStanding(t)
 			o, peer := newOutside(s, kind.edit)
 			s.web("web", 3, "")
 			addr := addresses(s.expose("web", "web"))[0]
@@ -166,29 +167,38 @@ func testBGPMoves(t *testing.T) {
 				leave func(s *scenario) (comeBack func())
 				// via are the nodes that it goes over before comeBack; nil: it does not matter.
 				via []string
+				// anew are the nodes whose sessions end with it and are opened anew.
+				anew []string
 			}{
 				{"node cordoned", func(s *scenario) func() {
 					return s.patchNode("node1", `{"spec": {"unschedulable": true}}`, `{"spec": {"unschedulable": null}}`)
-				}, []string{"node2", "node3"}},
+				}, []string{"node2", "node3"}, nil},
 				{"peer in maintenance", func(s *scenario) func() {
 					update(s, peer, func(p *v1beta1.BGPPeer) { p.Spec.Maintenance = true })
 					s.Eventually(func() (int, error) { return o.drained(s.ctx, addr) }).Should(Equal(3), "nodes whose route to %s has graceful-shutdown", addr)
-					return func() { update(s, peer, func(p *v1beta1.BGPPeer) { p.Spec.Maintenance = false }) }
-				}, all},
-				{"speaker stopped", func(s *scenario) func() { return s.end("node1", lab.StopSpeaker) }, nil},
-				{"rolling restart of all speakers", func(s *scenario) func() { return s.restartSpeakers() }, nil},
+					return func() {
+						update(s, peer, func(p *v1beta1.BGPPeer) { p.Spec.Maintenance = false })
+						s.Eventually(func() (int, error) { return o.drained(s.ctx, addr) }).Should(BeZero(), "nodes whose route to %s has graceful-shutdown", addr)
+					}
+				}, all, nil},
+				{"speaker stopped", func(s *scenario) func() { return s.end("node1", lab.StopSpeaker) }, nil, all[:1]},
+				{"rolling restart of all speakers", func(s *scenario) func() { return s.restartSpeakers() }, nil, all},
 			} {
 				t.Run(tc.name, func(t *testing.T) {
 					s := s.in(t)
 					o := &outside{s, o.tor, o.ext}
 					o.routed(addr, all...)
 					l := o.load(addr, patientTimeout)
+					left := time.Now()
 					comeBack := tc.leave(s)
 					if tc.via != nil {
 						o.routed(addr, tc.via...)
 					}
 					comeBack()
 					s.Eventually(func(g Gomega) {
+						for _, node := range tc.anew {
+							g.Expect(establishedSince(s.ctx, node, peer.Name)).To(BeTemporally(">=", left.Truncate(time.Second)), "since when %s has its session", node)
+						}
 						s.get(g, peer)
 						g.Expect(peer.Status.Established).To(BeEquivalentTo(3), "established sessions of BGPPeer %s", peer.Name)
 					}).Should(Succeed())
@@ -198,6 +208,20 @@ func testBGPMoves(t *testing.T) {
 			}
 		})
 	}
+}
+
+// establishedSince is since when, in whole seconds, a node has had its session with a peer, as its Speaker object says; zero: it has none.
+func establishedSince(ctx context.Context, node, peer string) (time.Time, error) {
+	var speaker v1beta1.Speaker
+	if err := cluster.Get(ctx, client.ObjectKey{Name: node}, &speaker); err != nil {
+		return time.Time{}, err
+	}
+	for _, x := range speaker.Status.BGP {
+		if x.Peer == peer && x.State == "Established" {
+			return x.Since.Time, nil
+		}
+	}
+	return time.Time{}, nil
 }
 
 // cut cuts a node off while a client outside opens connections, and mends its link. It returns what the client saw of the cut when the
@@ -229,7 +253,7 @@ func (s *scenario) routedFailover(bfd bool, holdTime time.Duration) (cut func() 
 	s.Expect(err).NotTo(HaveOccurred())
 	s.Expect(tor.Apply(s.ctx, settings)).To(Succeed())
 	s.Cleanup(func() { s.Expect(tor.Apply(context.Background(), router.Settings{})).To(Succeed()) })
-	profile := &v1beta1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}, Spec: v1beta1.BFDProfileSpec{ReceiveInterval: 100, TransmitInterval: 100, DetectMultiplier: 3}}
+	profile := &v1beta1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: s.pool.Name}, Spec: v1beta1.BFDProfileSpec{ReceiveInterval: 100, TransmitInterval: 100, DetectMultiplier: 3}}
 	s.create(profile)
 	o, peer := newOutside(s, func(p *v1beta1.BGPPeerSpec) {
 		if bfd {
@@ -237,8 +261,8 @@ func (s *scenario) routedFailover(bfd bool, holdTime time.Duration) (cut func() 
 		}
 		p.HoldTime = &metav1.Duration{Duration: holdTime}
 	})
-	s.web("web", 1, "node1")
-	addr := addresses(s.expose("web", "web"))[0]
+	s.web("one", 1, "node1")
+	addr := addresses(s.expose("web", "one"))[0]
 	return func() time.Duration {
 		s.Helper()
 		if bfd {
@@ -250,7 +274,7 @@ func (s *scenario) routedFailover(bfd bool, holdTime time.Duration) (cut func() 
 
 // testBGPFailover: BFD finds a node lost that is cut off, long before the hold time is over, and comes up again when it is back.
 func testBGPFailover(t *testing.T) {
-	s := newScenario(t)
+	s := newStanding(t)
 	const holdTime = 90 * time.Second
 	cut := s.routedFailover(true, holdTime)
 	for range 2 {

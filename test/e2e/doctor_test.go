@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -15,9 +14,9 @@ import (
 // testDoctor: kubectl fairlead doctor finds no problem in the lab as it is, names a pool that nobody announces any more, and is content again
 // when it is announced. Pools and advertisements are those of this test alone.
 func testDoctor(t *testing.T) {
-	s := newScenario(t)
+	s := newStanding(t)
 	program := s.plugin()
-	s.web("web", 1, "")
+	s.web("web", 3, "")
 	s.expose("web", "web")
 
 	content := func() {
@@ -44,19 +43,6 @@ func testDoctor(t *testing.T) {
 	}).Should(Succeed())
 	s.create(advertisement(s.pool.Name))
 	content()
-}
-
-// plugin builds kubectl-fairlead and gives its path.
-func (s *scenario) plugin() string {
-	s.Helper()
-	program := filepath.Join(s.TempDir(), "kubectl-fairlead")
-	root, err := filepath.Abs("../..")
-	s.Expect(err).NotTo(HaveOccurred())
-	build := exec.CommandContext(s.ctx, "go", "build", "-o", program, "./cmd/kubectl-fairlead")
-	build.Dir = root
-	output, err := build.CombinedOutput()
-	s.Expect(err).NotTo(HaveOccurred(), "%s", output)
-	return program
 }
 
 // doctor is what kubectl fairlead doctor finds, and its exit status.

@@ -102,7 +102,10 @@ func (l *load) stop() observe.Connections {
 	moves := l.moves.stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return observe.Count(l.attempts, moves)
+	for i := range l.attempts {
+		l.attempts[i].Paused = heart.within(l.attempts[i].Start, l.attempts[i].End)
+	}
+	return observe.Count(l.attempts, noted(moves))
 }
 
 // neighbour is what the client's neighbour cache says of an address. To look at it sends nothing.

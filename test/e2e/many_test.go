@@ -99,7 +99,7 @@ func (s *scenario) manyAddresses() ([]netip.Addr, *v1beta1.L2Advertisement) {
 		addrs[i] = addIP(first, i)
 	}
 	pool := &v1beta1.IPAddressPool{
-		ObjectMeta: metav1.ObjectMeta{Name: s.namespace + "-many"},
+		ObjectMeta: metav1.ObjectMeta{Name: s.pool.Name + "-many"},
 		Spec: v1beta1.IPAddressPoolSpec{
 			Addresses:         []v1beta1.AddressRange{v1beta1.AddressRange(fmt.Sprintf("%s-%s", first, addrs[many-1]))},
 			ServiceAllocation: &v1beta1.ServiceAllocation{Namespaces: []string{s.namespace}, Priority: 1},

@@ -6,6 +6,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +30,13 @@ func testMetrics(t *testing.T) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "fairlead-metrics-reader"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: s.namespace, Name: "reader"}},
 	})
+	allowed := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: "system:serviceaccount:" + s.namespace + ":reader", NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: "/metrics", Verb: "get"}}}
+	s.Eventually(func() (bool, error) { // who asks too early is refused, and that is remembered for a while
+		review := allowed.DeepCopy()
+		err := cluster.Create(s.ctx, review)
+		return review.Status.Allowed, err
+	}).Should(BeTrue(), "the API server knows of the reader's right")
 	node1, err := theLab.Host("node1") // from which the pods' own network is reached too
 	s.Expect(err).NotTo(HaveOccurred())
 	var pods corev1.PodList

@@ -24,7 +24,7 @@ const awayLabel = "e2e.fairlead.io/away"
 // testNothingLost: while the owner's data plane works, no new connection is lost, whatever happens to its speaker or is said of its
 // node: not when another node takes the address over, and not when it goes home.
 func testNothingLost(t *testing.T) {
-	s := newScenario(t)
+	s := newStanding(t)
 	s.web("web", 3, "")
 	update(s, advertisement(s.pool.Name), func(a *v1beta1.L2Advertisement) {
 		a.Spec.NodeSelectors = []metav1.LabelSelector{{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: awayLabel, Operator: metav1.LabelSelectorOpDoesNotExist}}}}

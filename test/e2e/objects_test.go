@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -29,13 +30,15 @@ import (
 // patience is long enough for a loaded machine: what has not come by then does not come.
 const patience = 60 * time.Second
 
-// scenario is one test's part of the cluster: a namespace, and a pool of eight IPv4 and eight IPv6 addresses that only this namespace may use.
+// scenario is one test's part of the cluster: a namespace, its own or the standing one, and a pool of eight IPv4 and eight IPv6 addresses that
+// only this namespace may use.
 type scenario struct {
 	testing.TB
 	*WithT
 	ctx       context.Context
 	namespace string
-	pool      *v1beta1.IPAddressPool
+	// pool's name is that of this scenario alone.
+	pool *v1beta1.IPAddressPool
 	// v4 and v6 are the first addresses of the pool.
 	v4, v6 netip.Addr
 	// tried counts the IPv4 addresses that exposeAwayFrom has looked at.
@@ -45,7 +48,11 @@ type scenario struct {
 // poolSize is the number of addresses of each family in a scenario's pool.
 const poolSize = 8
 
-// A scenario's number names its namespace; its slot is its part of the address space, which another one may have afterwards.
+// standing is the namespace of tests that run one after another. Its pods stay, so that none has to wait for its own, or measures while those of
+// the one before are cleared away.
+const standing = "e2e-standing"
+
+// A scenario's number names its pool; its slot is its part of the address space, which another one may have afterwards.
 var (
 	scenarios atomic.Int32
 	slots     = func() chan int {
@@ -61,17 +68,58 @@ var (
 // newScenario makes the namespace and the pool, and removes all of it when the test ends.
 func newScenario(t testing.TB) *scenario {
 	t.Helper()
+	s := &scenario{TB: t, WithT: newWithT(t), ctx: t.Context()}
+	s.own(func(name string) {
+		s.namespace = name
+		s.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	})
+	return s
+}
+
+// newStanding makes the pool, in the standing namespace.
+func newStanding(t *testing.T) *scenario {
+	t.Helper()
+	s := inStanding(t)
+	s.own(func(string) {})
+	return s
+}
+
+// inStanding is without a pool. The namespace is made when it is needed first, and goes with the last test.
+func inStanding(t *testing.T) *scenario {
+	t.Helper()
+	s := &scenario{TB: t, WithT: newWithT(t), ctx: t.Context(), namespace: standing}
+	s.Eventually(func() error {
+		var ns corev1.Namespace
+		err := cluster.Get(s.ctx, client.ObjectKey{Name: standing}, &ns)
+		switch {
+		case apierrors.IsNotFound(err):
+			return cluster.Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: standing}})
+		case err == nil && !ns.DeletionTimestamp.IsZero():
+			return errors.New("that of an earlier run has to go first")
+		}
+		return err
+	}).Should(Succeed(), "namespace %s", standing)
+	return s
+}
+
+// clearStanding removes the standing namespace, if there is one.
+func clearStanding(t *testing.T) {
+	err := cluster.Delete(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: standing}})
+	NewWithT(t).Expect(client.IgnoreNotFound(err)).To(Succeed())
+}
+
+// own gives the scenario a slot, and a pool that goes with the test; prepare is told the pool's name before it is made.
+func (s *scenario) own(prepare func(name string)) {
+	s.Helper()
 	slot := <-slots
-	s := &scenario{
-		TB: t, WithT: newWithT(t), ctx: t.Context(), namespace: fmt.Sprintf("e2e-%d", scenarios.Add(1)),
-		v4: netip.AddrFrom4([4]byte{192, 168, 100, byte(128 + poolSize*slot)}),
-		v6: netip.MustParseAddr(fmt.Sprintf("fd00:100::1:%x", poolSize*slot)),
-	}
+	name := fmt.Sprintf("e2e-%d", scenarios.Add(1))
+	s.v4 = netip.AddrFrom4([4]byte{192, 168, 100, byte(128 + poolSize*slot)})
+	s.v6 = netip.MustParseAddr(fmt.Sprintf("fd00:100::1:%x", poolSize*slot))
 	// Cleanups run last first: the slot is free when everything made below is gone.
 	s.Cleanup(func() { slots <- slot })
-	s.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})
+	prepare(name)
 	s.pool = &v1beta1.IPAddressPool{
-		ObjectMeta: metav1.ObjectMeta{Name: s.namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: v1beta1.IPAddressPoolSpec{
 			Addresses: []v1beta1.AddressRange{
 				v1beta1.AddressRange(fmt.Sprintf("%s/29", s.v4)),
@@ -81,13 +129,12 @@ func newScenario(t testing.TB) *scenario {
 		},
 	}
 	s.Cleanup(func() {
-		NewWithT(t).Eventually(func() bool {
+		NewWithT(s.TB).Eventually(func() bool {
 			return apierrors.IsNotFound(cluster.Get(context.Background(), client.ObjectKeyFromObject(s.pool), &v1beta1.IPAddressPool{}))
 		}).WithTimeout(patience).Should(BeTrue(), "pool %s goes when its last address is released", s.pool.Name)
 	})
 	s.create(s.pool)
 	s.create(advertisement(s.pool.Name))
-	return s
 }
 
 func newWithT(t testing.TB) *WithT {
@@ -135,10 +182,18 @@ func (s *scenario) create(obj client.Object) {
 }
 
 // web starts pods of the walkthrough's web server with label app=NAME, on the given node or spread over all, and waits until they are ready.
+// Those of the standing namespace may be there, and stay.
 func (s *scenario) web(name string, replicas int32, node string) {
 	s.Helper()
 	rs := s.webSet(name, replicas, node)
-	s.create(rs)
+	if s.namespace == standing {
+		err := cluster.Create(s.ctx, rs)
+		if !apierrors.IsAlreadyExists(err) {
+			s.Expect(err).NotTo(HaveOccurred())
+		}
+	} else {
+		s.create(rs)
+	}
 	s.ready(rs)
 }
 

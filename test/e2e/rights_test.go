@@ -16,7 +16,7 @@ import (
 
 // testRights: nothing that Fairlead asked the API server for was forbidden, and, if all tests before have run, it has used all that it may do.
 func testRights(t *testing.T, all bool) {
-	s := newScenario(t)
+	s := inStanding(t)
 	log, err := os.Open(theLab.AuditLog())
 	s.Expect(err).NotTo(HaveOccurred())
 	s.Cleanup(func() { s.Expect(log.Close()).To(Succeed()) })

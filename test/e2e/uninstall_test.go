@@ -10,7 +10,6 @@ import (
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.io/fairlead/api/v1beta1"
@@ -20,8 +19,7 @@ import (
 // testUninstall: Fairlead is taken off the cluster in one order after another, while its pools are in use; nothing hangs and nothing of it is left but what
 // the Service shows. Each time it is installed again from nothing, and the Service is reached at the address that it had. One of the times Helm does both.
 func testUninstall(t *testing.T) {
-	s := &scenario{TB: t, WithT: newWithT(t), ctx: t.Context(), namespace: "e2e-uninstall"}
-	s.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})
+	s := inStanding(t)
 	s.Cleanup(func() {
 		var err error
 		theLab, err = lab.Up(context.Background(), labConfig, os.Stderr) // Fairlead is there, whatever became of this
@@ -100,7 +98,7 @@ func (s *scenario) helmInstall() {
 	s.tool("kubectl", "create", "namespace", system)
 	s.tool("kubectl", "label", "namespace", system, "pod-security.kubernetes.io/enforce=privileged")
 	s.tool("helm", "install", "fairlead", filepath.Join(labConfig.Root, "charts", "fairlead"), "--namespace="+system,
-		"--set=image.tag=dev,speaker.drainTime=5s,speaker.extraArgs={--l2-failback-delay=4s}")
+		"--set=image.tag=dev,speaker.drainTime=3s,speaker.extraArgs={--l2-failback-delay=3s}")
 	s.rolledOut()
 }
 

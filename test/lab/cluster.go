@@ -52,7 +52,8 @@ func (l *Lab) startControlPlane(ctx context.Context, client *api) error {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+l.secret("sa.pub"), "--service-account-signing-key-file="+l.secret("sa.key"),
 		"--tls-cert-file="+l.secret("apiserver.crt"), "--tls-private-key-file="+l.secret("apiserver.key"), "--cert-dir="+cp.dir("apiserver"),
-		"--audit-policy-file="+cp.dir("audit.yaml"), "--audit-log-path="+l.AuditLog(),
+		// One file: by default what is past 100 MB would be moved elsewhere.
+		"--audit-policy-file="+cp.dir("audit.yaml"), "--audit-log-path="+l.AuditLog(), "--audit-log-maxsize=10000",
 		"--kubelet-preferred-address-types=InternalIP")
 	if err != nil {
 		return err

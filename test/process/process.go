@@ -17,20 +17,38 @@ import (
 
 // CPU is the processor time that a process has had since it started, in hundredths of a second.
 func CPU(pid int) (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	sum, err := ticks(pid, 14, 15) // utime and stime
 	if err != nil {
 		return 0, fmt.Errorf("read the processor time of a process: %w", err)
 	}
-	_, rest, _ := strings.Cut(string(stat), ") ") // the program's name may have anything in it
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("read the processor time of process %d: %q", pid, stat)
+	return sum, nil
+}
+
+// Started is how long the machine ran when a process started, in hundredths of a second.
+func Started(pid int) (time.Duration, error) {
+	since, err := ticks(pid, 22) // starttime
+	if err != nil {
+		return 0, fmt.Errorf("read when a process started: %w", err)
 	}
+	return since, nil
+}
+
+// ticks is the sum of some of the fields of a process's stat, by their numbers in proc(5).
+func ticks(pid int, numbers ...int) (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ") // the program's name may have anything in it
+	fields := strings.Fields(rest)                // from the third on
 	var sum time.Duration
-	for _, ticks := range fields[11:13] { // utime and stime (proc(5))
-		n, err := strconv.Atoi(ticks)
+	for _, i := range numbers {
+		if i-3 >= len(fields) {
+			return 0, fmt.Errorf("process %d: %q", pid, stat)
+		}
+		n, err := strconv.Atoi(fields[i-3])
 		if err != nil {
-			return 0, fmt.Errorf("read the processor time of process %d: %w", pid, err)
+			return 0, fmt.Errorf("process %d: %w", pid, err)
 		}
 		sum += time.Duration(n) * 10 * time.Millisecond
 	}

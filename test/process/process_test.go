@@ -21,6 +21,13 @@ func TestSelf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	parent, err := Started(os.Getppid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if self, err := Started(os.Getpid()); err != nil || self < parent {
+		t.Errorf("started %s after the machine, %v, and its parent %s after it", self, err, parent)
+	}
 	least, err := Resident(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +52,9 @@ func TestNone(t *testing.T) {
 	const none = 1 << 30 // more than there can be
 	if _, err := CPU(none); err == nil {
 		t.Error("no process has had processor time")
+	}
+	if _, err := Started(none); err == nil {
+		t.Error("no process has started")
 	}
 	if _, err := Resident(none); err == nil {
 		t.Error("no process has memory")

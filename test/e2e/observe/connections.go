@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,7 +15,9 @@ import (
 // Attempt is one connection that a client opened, for one short request.
 type Attempt struct {
 	Start, End time.Time
-	Err        error
+	// Paused is for how long of that the client itself did not run.
+	Paused time.Duration
+	Err    error
 }
 
 // Failure is how a connection fails.
@@ -48,13 +51,15 @@ func FailureOf(err error) Failure {
 // Connections is what came of many attempts.
 type Connections struct {
 	Attempts int
-	// Failed counts the failures of each kind; First is what the earliest said.
+	// Failed counts the failures of each kind; First is what the earliest said, and how far it was from the move that was nearest to it.
 	Failed map[Failure]int
 	First  string
 	// Moves is how often the client began to send to another node. Caught are the connections under way at a move that were
 	// reset, because the kube-proxy of that node does not know them, or had just begun and came to nothing, because their first packets
 	// went to one node and the next to the other. They are not among Failed.
 	Moves, Caught int
+	// Starved are those that timed out while the client itself did not run for a second or longer. They are not among Failed either.
+	Starved int
 	// Slowest of the connections that succeeded. Resent are those among them that took a second or longer, after which the kernel
 	// sends the first packet of a connection again.
 	Slowest time.Duration
@@ -69,8 +74,15 @@ type Connections struct {
 // resendAfter is Linux's initial retransmission time-out.
 const resendAfter = time.Second
 
-// Count sums attempts up. Moves are the instants at which the client learned that an address is at another node.
-func Count(attempts []Attempt, moves []time.Time) Connections {
+// starving is for how long a client does not run that may rightly miss what it waits for within its time. Connections that measure a gap have less.
+const starving = time.Second
+
+// Move is that a client, or a router, learned that an address is at another node: at an instant after After, and not after By. Who notes it
+// sees it late by as much as he did not run meanwhile.
+type Move struct{ After, By time.Time }
+
+// Count sums attempts up.
+func Count(attempts []Attempt, moves []Move) Connections {
 	attempts = slices.SortedFunc(slices.Values(attempts), func(a, b Attempt) int { return a.Start.Compare(b.Start) })
 	c := Connections{Attempts: len(attempts), Moves: len(moves), Failed: map[Failure]int{}}
 	var lastGood, firstBad time.Time
@@ -78,12 +90,16 @@ func Count(attempts []Attempt, moves []time.Time) Connections {
 	for _, a := range attempts {
 		if a.Err != nil {
 			f := FailureOf(a.Err)
+			if f == TimedOut && a.Paused >= starving {
+				c.Starved++
+				continue
+			}
 			if f == Reset && slices.ContainsFunc(moves, a.during) || f == TimedOut && slices.ContainsFunc(moves, a.begun) {
 				c.Caught++
 				continue
 			}
 			if c.Failed[f]++; c.First == "" {
-				c.First = a.Err.Error()
+				c.First = a.Err.Error() + a.nearest(moves)
 			}
 			failing = true
 			if firstBad.IsZero() {
@@ -108,14 +124,23 @@ func Count(attempts []Attempt, moves []time.Time) Connections {
 	return c
 }
 
-// late is how much later than it was an instant may be noted; connections take less.
+// late is how much later than it was a move may be noted by one who runs all the time; connections take less.
 const late = 50 * time.Millisecond
 
-// during reports whether the attempt was under way at an instant.
-func (a Attempt) during(t time.Time) bool { return a.Start.Before(t) && a.End.After(t.Add(-late)) }
+// during reports whether the attempt may have been under way at a move.
+func (a Attempt) during(m Move) bool { return a.Start.Before(m.By) && a.End.After(m.After.Add(-late)) }
 
-// begun reports whether the attempt began so shortly before an instant that it was under way if all went well.
-func (a Attempt) begun(t time.Time) bool { return a.Start.Before(t) && a.Start.After(t.Add(-late)) }
+// begun reports whether the attempt began so shortly before a move that it was under way if all went well.
+func (a Attempt) begun(m Move) bool { return a.Start.Before(m.By) && a.Start.After(m.After.Add(-late)) }
+
+// nearest tells when the attempt was, seen from the move that was noted nearest to its end.
+func (a Attempt) nearest(moves []Move) string {
+	if len(moves) == 0 {
+		return ""
+	}
+	m := slices.MinFunc(moves, func(m, n Move) int { return cmp.Compare(a.End.Sub(m.By).Abs(), a.End.Sub(n.By).Abs()) })
+	return fmt.Sprintf(", from %v to %v after a move", a.Start.Sub(m.By).Round(time.Millisecond), a.End.Sub(m.By).Round(time.Millisecond))
+}
 
 // Failures is the sum of Failed.
 func (c Connections) Failures() int {
@@ -134,6 +159,9 @@ func (c Connections) String() string {
 	}
 	if c.First != "" {
 		text += fmt.Sprintf(" (the first: %s), longest gap %v", c.First, c.LongestGap.Round(time.Millisecond))
+	}
+	if c.Starved > 0 {
+		text += fmt.Sprintf("; %d timed out while the client did not run", c.Starved)
 	}
 	return fmt.Sprintf("%s; %d were caught by %d moves; the slowest took %v, %d were sent again", text, c.Caught, c.Moves, c.Slowest.Round(time.Millisecond), c.Resent)
 }

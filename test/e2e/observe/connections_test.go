@@ -30,11 +30,16 @@ func attempt(start, end int, err error) Attempt {
 	return Attempt{Start: at(start), End: at(end), Err: err}
 }
 
+func paused(a Attempt, milliseconds int) Attempt {
+	a.Paused = time.Duration(milliseconds) * time.Millisecond
+	return a
+}
+
 func TestCount(t *testing.T) {
 	lost, reset := context.DeadlineExceeded, unix.ECONNRESET
 	for name, tc := range map[string]struct {
 		attempts []Attempt
-		moves    []time.Time
+		moves    []Move
 		want     Connections
 	}{
 		"none": {nil, nil, Connections{}},
@@ -55,8 +60,16 @@ func TestCount(t *testing.T) {
 			Connections{Attempts: 2, Failed: map[Failure]int{TimedOut: 1}, First: lost.Error(), Slowest: 2 * time.Millisecond, LongestGap: 510 * time.Millisecond},
 		},
 		"only what is reset at a move, or had just begun, is caught by it": {
-			[]Attempt{attempt(0, 2, nil), attempt(10, 20, reset), attempt(15, 515, lost), attempt(19, 519, lost), attempt(100, 102, reset), attempt(110, 112, nil)}, []time.Time{at(18)},
-			Connections{Attempts: 6, Moves: 1, Caught: 2, Failed: map[Failure]int{TimedOut: 1, Reset: 1}, First: lost.Error(), Slowest: 2 * time.Millisecond, LongestGap: 110 * time.Millisecond, LastFailure: 81 * time.Millisecond},
+			[]Attempt{attempt(0, 2, nil), attempt(10, 20, reset), attempt(15, 515, lost), attempt(19, 519, lost), attempt(100, 102, reset), attempt(110, 112, nil)}, []Move{{at(18), at(18)}},
+			Connections{Attempts: 6, Moves: 1, Caught: 2, Failed: map[Failure]int{TimedOut: 1, Reset: 1}, First: lost.Error() + ", from 1ms to 501ms after a move", Slowest: 2 * time.Millisecond, LongestGap: 110 * time.Millisecond, LastFailure: 81 * time.Millisecond},
+		},
+		"only what timed out while the client did not run is its own fault": {
+			[]Attempt{attempt(0, 2, nil), paused(attempt(10, 5010, lost), 1000), paused(attempt(20, 5020, lost), 990), paused(attempt(30, 2030, reset), 1900), attempt(40, 42, nil)}, nil,
+			Connections{Attempts: 5, Starved: 1, Failed: map[Failure]int{TimedOut: 1, Reset: 1}, First: lost.Error(), Slowest: 2 * time.Millisecond, LongestGap: 40 * time.Millisecond, LastFailure: 10 * time.Millisecond},
+		},
+		"a move that was noted late catches what was under way since it may have been": {
+			[]Attempt{attempt(0, 2, nil), attempt(10, 20, reset), attempt(100, 110, reset), attempt(120, 620, lost), attempt(330, 331, reset), attempt(340, 342, nil)}, []Move{{at(150), at(320)}},
+			Connections{Attempts: 6, Moves: 1, Caught: 2, Failed: map[Failure]int{Reset: 2}, First: reset.Error() + ", from -310ms to -300ms after a move", Slowest: 2 * time.Millisecond, LongestGap: 340 * time.Millisecond, LastFailure: 320 * time.Millisecond},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
