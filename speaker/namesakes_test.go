@@ -102,7 +102,8 @@ func (h *statuses) Patch(_ context.Context, o client.Object, _ client.Patch, _ .
 	return nil
 }
 
-// News of an own write that come before its answer are nobody's edit, and somebody else's edit during a write is one.
+// News of an own write that come before its answer are nobody's edit. Somebody else's edit during a write is one, and as it may have come after, the object
+// is read anew.
 func TestNewsOfAWriteBeforeItsAnswer(t *testing.T) {
 	said := 0
 	h := &hasty{}
@@ -119,7 +120,7 @@ func TestNewsOfAWriteBeforeItsAnswer(t *testing.T) {
 		}
 	}
 	h.statuses.versions = []string{"30", "31"}
-	if err := w.write(t.Context()); err != nil || w.edits != 1 {
-		t.Errorf("%d edits, want that of somebody else during the write: %v", w.edits, err)
+	if err := w.write(t.Context()); err != nil || w.edits != 1 || w.base != nil || len(w.kick) != 1 {
+		t.Errorf("%d edits, want that of somebody else during the write; it holds the object for known: %t: %v", w.edits, w.base != nil, err)
 	}
 }

@@ -111,14 +111,17 @@ func (w *statusWriter) edit() {
 	w.edits, w.edited = w.edits+1, now
 }
 
-// wrote tells that a write is over, which has made this version; empty: none that is known. w.mu is held.
-func (w *statusWriter) wrote(version string) {
+// wrote tells that a write is over, which has made this version; empty: none that is known. It reports whether somebody else edited the object
+// meanwhile. w.mu is held.
+func (w *statusWriter) wrote(version string) (edited bool) {
 	for _, v := range w.heard {
 		if v != version {
 			w.edit()
+			edited = true
 		}
 	}
 	w.writing, w.heard = false, nil
+	return edited
 }
 
 // wait is the time for which changes are gathered before they are written.
@@ -204,9 +207,13 @@ func (w *statusWriter) write(ctx context.Context) error {
 		}
 	}
 	w.mu.Lock()
-	w.wrote(next.ResourceVersion)
+	edited := w.wrote(next.ResourceVersion)
 	if w.gone == gone { // else it was deleted meanwhile, and what was written is of no use
 		w.base = next
+		if edited { // before or after this write: it is read anew
+			w.base = nil
+			w.changed()
+		}
 		if v := next.ResourceVersion; w.written[0] != v {
 			copy(w.written[1:], w.written[:])
 			w.written[0] = v
