@@ -41,7 +41,7 @@ func Stop(o *unstructured.Unstructured) (bool, error) {
 	return true, set(o, int64(0), "spec", "replicas")
 }
 
-// Start undoes Stop. A Deployment that was scaled to nothing in another way gets as many replicas as are wanted in that case; none: it
+// Start undoes Stop. A Deployment that was scaled to nothing in another way, or before, gets as many replicas as are wanted in that case; none: it
 // stays as it is. One that somebody has scaled up again keeps its number.
 func Start(o *unstructured.Unstructured, wanted int64) (bool, error) {
 	if o.GetKind() == workload.DaemonSet {
@@ -56,6 +56,9 @@ func Start(o *unstructured.Unstructured, wanted int64) (bool, error) {
 	if has {
 		if _, err := fmt.Sscan(kept, &n); err != nil || n < 0 {
 			return false, fmt.Errorf("annotation %s of %s is %q and no number of replicas: correct it", KeptReplicas, workload.Name(o), kept)
+		}
+		if n == 0 { // it was stopped before it ever ran
+			n = wanted
 		}
 		unstructured.RemoveNestedField(o.Object, "metadata", "annotations", KeptReplicas)
 	}

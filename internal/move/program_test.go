@@ -85,8 +85,15 @@ func TestStart(t *testing.T) {
 		})
 	}
 	held := object(t, "{apiVersion: apps/v1, kind: Deployment, metadata: {name: c, namespace: sys}, spec: {replicas: 0}}")
+	stopped := held.DeepCopy() // on the way back, before it ever ran
 	if changed, err := move.Start(held, move.DefaultReplicas); err != nil || !changed || !workload.Runs(held) {
 		t.Error(err, held.Object)
+	}
+	if _, err := move.Stop(stopped); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := move.Start(stopped, move.DefaultReplicas); err != nil || !changed || workload.Replicas(stopped) != move.DefaultReplicas || move.Kept(stopped) {
+		t.Error(err, stopped.Object)
 	}
 }
 
