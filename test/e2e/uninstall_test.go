@@ -98,7 +98,7 @@ func (s *scenario) helmInstall() {
 	s.tool("kubectl", "create", "namespace", system)
 	s.tool("kubectl", "label", "namespace", system, "pod-security.kubernetes.io/enforce=privileged")
 	s.tool("helm", "install", "fairlead", filepath.Join(labConfig.Root, "charts", "fairlead"), "--namespace="+system,
-		"--set=image.tag=dev,speaker.drainTime=3s,speaker.extraArgs={--l2-failback-delay=3s}")
+		"--set=image.tag=dev,speaker.drainTime=5s,speaker.extraArgs={--l2-failback-delay=3s}")
 	s.rolledOut()
 }
 

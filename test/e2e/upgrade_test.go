@@ -17,7 +17,7 @@ import (
 // testUpgrade: from the present state to the previous commit's programs and manifests and back, while clients connect over layer 2 and, from
 // behind a router, over BGP: no address changes, and no connection is lost.
 func testUpgrade(t *testing.T) {
-	s := newStanding(t)
+	s := newScenario(t) // with pods of its own, that no connection of another test is known to
 	previous, err := built.previous()
 	s.Expect(err).NotTo(HaveOccurred())
 	o, _ := newOutside(s)
