@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.io/fairlead/api/v1beta1"
+	"fairlead.io/fairlead/test/e2e/observe"
 	"fairlead.io/fairlead/test/lab"
 )
 
@@ -76,14 +77,15 @@ func testNothingLost(t *testing.T) {
 	}
 }
 
-// nothingLost lets the load go on for another hundred connections, and checks that none failed since it started.
-func (s *scenario) nothingLost(l *load, story string) {
+// nothingLost lets the load go on for another hundred connections, and checks that none failed since it started. It gives what the client saw.
+func (s *scenario) nothingLost(l *load, story string) observe.Connections {
 	s.Helper()
 	n := l.succeeded()
 	s.Eventually(l.succeeded).Should(BeNumerically(">", n+100))
 	c := l.stop()
 	s.Logf("%s: %s", story, c)
 	s.Expect(c.Failed).To(BeEmpty(), "%s: %s", story, c)
+	return c
 }
 
 // endForGood ends a node's speaker, which is not started again until comeBack.
